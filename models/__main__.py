@@ -1,0 +1,97 @@
+"""Prints the layers of a sentence: `python -m models 'each: conv bn act, end: pool drop, head: dense act drop'`.
+
+A row of params.yaml may be named in place of a sentence.
+"""
+
+import argparse
+import sys
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from models import PRESETS, Backbone, Sentence, SentenceError, build
+
+
+def main() -> None:
+    """Parses the command line and prints one line per layer."""
+    parser = argparse.ArgumentParser(prog="python -m models", description="Layers, shapes and parameter counts of a network")
+    parser.add_argument("network", help="a sentence 'each: …, end: …, head: …', or the name of a row of params.yaml")
+    parser.add_argument("--backbone", default="vgg2", choices=PRESETS, help="widths and depth (default: %(default)s)")
+    parser.add_argument("--dropout", type=float, default=0.5, help="drop rate (default: %(default)s)")
+    parser.add_argument("--activation", default="relu", help="what `act` stands for (default: %(default)s)")
+    parser.add_argument("--image", default="3x32x32", help="channels×height×width (default: %(default)s)")
+    parser.add_argument("--classes", type=int, default=10, help="number of classes (default: %(default)s)")
+    options = parser.parse_args()
+    try:
+        if ":" in options.network:
+            backbone = PRESETS[options.backbone]
+            sentence = parse(options.network, options.activation, options.dropout)
+        else:
+            backbone, sentence = from_row(options.network)
+        image = parse_image(options.image)
+        network = build(backbone, sentence, image, options.classes)
+    except SentenceError as error:
+        sys.exit(f"error: {error.part}: {error}")
+    show(network, image)
+
+
+def parse(text: str, activation: str, dropout: float) -> Sentence:
+    """A sentence from 'each: conv act, end: pool, head: dense act'.
+
+    Raises:
+        SentenceError: a part that is unknown, doubled or without a colon.
+    """
+    parts: dict[str, str] = {}
+    for piece in text.split(","):
+        part, colon, words = (item.strip() for item in piece.partition(":"))
+        if part not in ("each", "end", "head") or not colon or part in parts:
+            raise SentenceError("sentence", f"»{piece.strip()}«: write each, end and head once, each followed by a colon")
+        parts[part] = words
+    return Sentence(parts.get("each", ""), parts.get("end", ""), parts.get("head", ""), activation, dropout)
+
+
+def from_row(name: str) -> tuple[Backbone, Sentence]:
+    """The network of a row of params.yaml."""
+    from pipeline.config import read_params
+    from pipeline.errors import UserError
+
+    try:
+        rows = read_params().rows
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    if name not in rows:
+        raise SentenceError("network", f"no row '{name}' in params.yaml; known: {', '.join(rows)}")
+    return rows[name].network()
+
+
+def parse_image(text: str) -> tuple[int, int, int]:
+    """C, H and W from '3x32x32'."""
+    sizes = text.replace("×", "x").split("x")
+    if len(sizes) != 3 or not all(size.isdecimal() and int(size) for size in sizes):
+        raise SentenceError("image", f"found '{text}'; channels, height and width such as 3x32x32")
+    channels, height, width = map(int, sizes)
+    return channels, height, width
+
+
+def show(network: nn.Sequential, image: tuple[int, int, int]) -> None:
+    """Prints name, layer, output shape and parameter count of every layer."""
+    table = Table("layer", "kind", "output", "parameters", box=None)
+    for column in (2, 3):
+        table.columns[column].justify = "right"
+    activations, total = torch.zeros(1, *image), 0
+    network.eval()
+    with torch.inference_mode():
+        for name, layer in network.named_children():
+            activations = layer(activations)
+            count = sum(parameter.numel() for parameter in layer.parameters())
+            total += count
+            rate = f"({layer.p:g})" if hasattr(layer, "p") else ""
+            table.add_row(name, type(layer).__name__ + rate, "×".join(map(str, activations.shape[1:])), f"{count:,}" if count else "")
+    table.add_row("total", "", "", f"{total:,}")
+    Console(highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""params.yaml as typed, validated values. `python -m pipeline.config` prints every key with its meaning.
+
+Stages after `plan` never read params.yaml: `plan` writes every row and data set with all defaults
+filled in, and these files are what DVC tracks. So a change here retrains a row only where it
+changes what the row means.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from models import PRESETS, Backbone, Sentence, SentenceError
+from models.sentence import nearest
+from pipeline import paths
+from pipeline.complaints import complain, one_line, reference, show
+from pipeline.errors import UserError
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
+class Model(BaseModel):
+    """Unknown keys, silent conversions, infinities and changes after reading are all refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Dataset(Model):
+    validation: Fraction = Field(0.1, description="fraction of the training images held out for selection, per class")
+    train_size: Positive | None = Field(None, description="number of training images, a stratified subset; null for all")
+    size: Positive | None = Field(None, description="images are resized to size × size pixels; null keeps them")
+    split_seed: int = Field(0, ge=0, description="seed of every split and subset of this data set")
+
+
+class Digits(_Dataset):
+    """scikit-learn's handwritten digits: 1797 grey images of 8×8 pixels, part of the package."""
+
+    source: Literal["digits"]
+    test: Fraction = Field(0.2, gt=0, description="fraction of all images that becomes the test set, per class")
+
+
+class Torchvision(_Dataset):
+    """A data set that torchvision downloads and checks."""
+
+    source: Literal["torchvision"]
+    name: Literal["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST"] = Field(description="torchvision's class name")
+
+
+class Folder(_Dataset):
+    """Images in a directory or archive: train/<class>/* and test/<class>/*, or <class>/* alone."""
+
+    source: Literal["folder"]
+    path: str = Field(min_length=1, description="directory, .tar, .tar.gz, .tar.bz2, .tar.xz or .zip; relative to the project, ~ allowed")
+    test: Fraction = Field(0.2, gt=0, description="fraction that becomes the test set where the images have no train/ and test/")
+
+
+Dataset = Annotated[Digits | Torchvision | Folder, Field(discriminator="source")]
+
+
+class BackboneSpec(Model):
+    """Depth and widths of the network."""
+
+    widths: list[Positive] = Field(min_length=1, max_length=10, description="channels of each block")
+    convs: list[Positive] = Field(min_length=1, max_length=10, description="convolutions of each block")
+    dense: list[Positive] = Field(description="features of each hidden dense layer; [] for none")
+
+
+class _Optimizer(Model):
+    lr: float = Field(gt=0, description="learning rate at the start")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient; decoupled from it in adamw")
+
+
+class SGD(_Optimizer):
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"]
+    momentum: Fraction = Field(0.0, description="momentum")
+    nesterov: bool = Field(False, description="Nesterov's momentum")
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> SGD:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum over 0")
+        return self
+
+
+class Adam(_Optimizer):
+    """Adam, or AdamW with decoupled weight decay."""
+
+    name: Literal["adam", "adamw"]
+    beta1: Fraction = Field(0.9, description="decay of the mean of gradients")
+    beta2: Fraction = Field(0.999, description="decay of the mean of squared gradients")
+    eps: float = Field(1e-8, gt=0, description="added to the denominator")
+
+
+class RMSprop(_Optimizer):
+    """RMSprop."""
+
+    name: Literal["rmsprop"]
+    momentum: Fraction = Field(0.0, description="momentum")
+    alpha: Fraction = Field(0.99, description="decay of the mean of squared gradients")
+    eps: float = Field(1e-8, gt=0, description="added to the denominator")
+
+
+Optimizer = Annotated[SGD | Adam | RMSprop, Field(discriminator="name")]
+
+
+class NoSchedule(Model):
+    """The learning rate stays."""
+
+    name: Literal["none"] = "none"
+
+
+class Plateau(Model):
+    """The rate falls when the loss that selects stops falling."""
+
+    name: Literal["plateau"]
+    factor: float = Field(0.5, gt=0, lt=1, description="the rate is multiplied by this")
+    patience: Positive = Field(3, description="epochs without improvement after which it falls, counted as Keras does")
+    cooldown: int = Field(0, ge=0, description="epochs after a fall in which none is counted")
+    min_lr: float = Field(0.0, ge=0, description="floor of the rate")
+    min_delta: float = Field(1e-4, ge=0, description="smallest change of the loss that counts as improvement")
+
+
+class Cosine(Model):
+    """The rate falls to min_lr along half a cosine over all epochs (Loshchilov and Hutter 2017)."""
+
+    name: Literal["cosine"]
+    min_lr: float = Field(0.0, ge=0, description="rate after the last epoch")
+
+
+class Step(Model):
+    """The rate is multiplied by factor after each milestone."""
+
+    name: Literal["step"]
+    milestones: list[Positive] = Field(min_length=1, description="epochs after which the rate falls")
+    factor: float = Field(0.1, gt=0, lt=1, description="the rate is multiplied by this")
+
+
+Schedule = Annotated[NoSchedule | Plateau | Cosine | Step, Field(discriminator="name")]
+
+
+class EarlyStopping(Model):
+    """Training ends when what selects has stopped improving."""
+
+    patience: Positive = Field(description="epochs without improvement")
+    min_delta: float = Field(0.0, ge=0, description="smallest change that counts as improvement")
+
+
+class Trainer(Model):
+    """Where a run computes. It is part of the row: other hardware gives other roundings."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="auto takes a GPU where there is one")
+    devices: Positive = Field(1, description="devices, hence processes, of one run; more than one takes strategy ddp")
+    strategy: Literal["auto", "ddp"] = Field("auto", description="ddp: each device takes its share of every batch")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="Lightning's precision")
+
+    @model_validator(mode="after")
+    def _devices_need_ddp(self) -> Trainer:
+        if (self.devices > 1) != (self.strategy == "ddp"):
+            raise ValueError(f"{self.devices} devices with strategy {self.strategy}; ddp goes with more than one device")
+        return self
+
+
+class Published(Model):
+    """What a publication reports for a row; the report sets it beside the measured value."""
+
+    accuracy: float | None = Field(None, ge=0, le=1, description="test accuracy, a fraction")
+    loss: float | None = Field(None, ge=0, description="test cross-entropy, nats")
+    auc: float | None = Field(None, ge=0, le=1, description="area under the ROC curve, micro average, a fraction")
+    source: str | None = Field(None, description="where it was published")
+
+
+class Row(Model):
+    """One experiment: a network, how it is trained, and on what."""
+
+    study: str = Field(pattern=NAME, description="a key of studies")
+    dataset: str = Field(pattern=NAME, description="a key of datasets")
+    backbone: BackboneSpec = Field(description=f"depth and widths, or a preset: {', '.join(PRESETS)}")
+    each: str = Field(description="words for every convolution, `conv` among them")
+    end: str = Field(description="words that close a block, `pool` among them")
+    head: str = Field("", description="words for every hidden dense layer, `dense` among them")
+    activation: str = Field("relu", description="what `act` stands for")
+    dropout: float | list[float] = Field(0.5, description="drop rate, or one per dropout position in network order")
+    optimizer: Optimizer
+    schedule: Schedule = NoSchedule()
+    early_stopping: EarlyStopping | None = Field(None, description="null trains all epochs")
+    epochs: Positive = Field(description="passes over the training images at most")
+    batch: int = Field(ge=2, description="images per step over all devices; the remainder of an epoch is left out")
+    label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes")
+    augment: Literal["none", "pad-crop-flip"] = Field("none", description="pad by 1/8, crop at random, flip left-right")
+    select_on: Literal["validation", "test"] = Field("validation", description="images that choose the epoch; test leaks, and the report says so")
+    select_by: Literal["loss", "accuracy"] = Field("loss", description="what chooses the epoch and stops early")
+    keep: Literal["best", "last"] = Field("best", description="weights that are tested: the chosen epoch's or the last epoch's")
+    max_loss: float = Field(1e3, gt=0, description="a run whose mean training loss passes this has diverged, nats")
+    trainer: Trainer = Trainer()
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(min_length=1, description="one run each")
+    published: Published | None = Field(None, description="what was published for this row")
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _preset(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in PRESETS:
+                raise ValueError(f"unknown preset{nearest(value, PRESETS)}")
+            return vars(PRESETS[value])
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("every seed once")
+        return seeds
+
+    def network(self) -> tuple[Backbone, Sentence]:
+        """What `models.build` needs.
+
+        Raises:
+            SentenceError: the sentence has no meaning.
+        """
+        sentence = Sentence(self.each, self.end, self.head, self.activation, self.dropout)
+        return Backbone(self.backbone.widths, self.backbone.convs, self.backbone.dense), sentence
+
+    def training(self) -> dict[str, Any]:
+        """The part of the row that decides the numbers of one run: all but names, seeds and publications."""
+        return self.model_dump(exclude={"study", "dataset", "seeds", "published"})
+
+
+class Study(Model):
+    """Rows that are compared with each other: one report, one MLflow experiment."""
+
+    title: str = Field(min_length=1, description="heading of the report")
+    question: str = Field(min_length=1, description="what the study asks, one or two sentences")
+
+
+Named = Annotated[str, Field(pattern=NAME)]
+
+
+class Params(Model):
+    """The whole of params.yaml. Keys at the top that start with _ are for YAML anchors."""
+
+    datasets: dict[Named, Dataset] = Field(min_length=1)
+    studies: dict[Named, Study] = Field(min_length=1)
+    rows: dict[Named, Row] = Field(min_length=1)
+
+
+def read_params(path: Path = paths.PARAMS) -> Params:
+    """Reads and checks all of params.yaml.
+
+    Raises:
+        UserError: one line that names the file or the key's full path.
+    """
+    try:
+        # The reader that DVC uses, so that both see the same values.
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise UserError(f"{path.name}{place}: not YAML: {one_line(error.problem or error.context)}") from None
+    except (YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"{path.name}: not YAML: {one_line(error)}") from None
+    except OSError as error:
+        raise UserError(f"{path.name}: {error.strerror}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path.name}: holds {show(content)}; datasets, studies and rows are needed")
+    content = {key: value for key, value in content.items() if not str(key).startswith("_")}
+    try:
+        params = Params.model_validate(content)
+    except ValidationError as error:
+        raise UserError(complain(Params, content, error)) from None
+    except RecursionError:
+        raise UserError(f"{path.name}: refers to itself") from None
+    _check_references(params)
+    return params
+
+
+def _check_references(params: Params) -> None:
+    """What single values cannot show: names that refer to each other, and sentences that make networks."""
+    for name, row in params.rows.items():
+        for key, value, known in (("study", row.study, params.studies), ("dataset", row.dataset, params.datasets)):
+            if value not in known:
+                raise UserError(f"rows.{name}.{key}: no {key} '{value}'{nearest(value, known)}")
+        dataset = params.datasets[row.dataset]
+        if row.select_on == "validation" and not dataset.validation and (row.keep == "best" or row.early_stopping):
+            raise UserError(
+                f"rows.{name}.select_on: validation, but datasets.{row.dataset}.validation is 0;"
+                " hold images out there, or select_on: test"
+            )
+        if row.batch % row.trainer.devices:
+            raise UserError(f"rows.{name}.batch: {row.batch} is not a multiple of trainer.devices {row.trainer.devices}")
+        try:
+            backbone, sentence = row.network()
+            backbone.check(sentence)
+        except SentenceError as error:
+            raise UserError(f"rows.{name}.{error.part}: {error}") from None
+    for name in params.studies:
+        if not any(row.study == name for row in params.rows.values()):
+            raise UserError(f"studies.{name}: no row belongs to it; write one with 'study: {name}' or remove it")
+
+
+
+if __name__ == "__main__":
+    for key, default, meaning in reference(Params):
+        print(f"{key:48} {default:14} {meaning}")

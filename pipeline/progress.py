@@ -1,0 +1,62 @@
+"""What a row's training shows while it goes on: one bar in a terminal, a line per run elsewhere."""
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+LINE_SECONDS = 30.0
+"""Where there is no terminal, a line at most this often says how far a row is."""
+
+
+class RowProgress:
+    """Progress of all runs of a row, counted in epochs. A context manager.
+
+    Args:
+        name: of the row.
+        runs: how many runs train.
+        epochs: of each run at most.
+    """
+
+    def __init__(self, name: str, runs: int, epochs: int) -> None:
+        self.name, self.runs, self.epochs = name, runs, epochs
+        self.done: dict[int, int] = {}
+        self.finished = 0
+        console = Console(file=sys.stderr)
+        self.terminal = console.is_terminal
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs {task.fields[note]}"))
+        self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True, disable=not self.terminal)
+        self._task = self._bar.add_task(name, total=runs * epochs, note="")
+        self._spoke = time.monotonic()
+
+    def __enter__(self) -> "RowProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._bar.stop()
+
+    def epoch(self, seed: int, line: dict[str, Any]) -> None:
+        """A run has finished an epoch."""
+        self.done[seed] = int(line["epoch"])
+        self._show(f"seed {seed}: {_accuracy(line)}")
+
+    def end(self, seed: int, text: str) -> None:
+        """A run is over."""
+        self.done[seed] = self.epochs  # early stopping counts as done
+        self.finished += 1
+        self._bar.console.print(f"{self.name} seed {seed}: {text}", highlight=False, markup=False)
+        self._show("")
+
+    def _show(self, note: str) -> None:
+        done = sum(self.done.values())
+        self._bar.update(self._task, completed=done, note=note)
+        if not self.terminal and time.monotonic() - self._spoke > LINE_SECONDS:
+            self._spoke = time.monotonic()
+            print(f"{self.name}: {done} of {self.runs * self.epochs} epochs; {note}", file=sys.stderr)
+
+
+def _accuracy(line: dict[str, Any]) -> str:
+    return f"epoch {line['epoch']:.0f}, train {line['train_accuracy']:.3f}, val {line['val_accuracy']:.3f}"

@@ -1,0 +1,166 @@
+"""The run store: finished and half-finished runs, outside the DVC outputs, which DVC deletes before a rerun.
+
+    .store/runs/<key>/           one run, see run.py; `spec.json` says what it is
+    .store/rows/<study>/<row>    whether the row's last training was completed
+    .store/locks/                one writer per row, one per run
+
+A key stands for all that decides a run's numbers: the row without its names and seeds, the seed, the
+prepared data and the code. So a new seed trains alone, a killed stage resumes, two rows that are the
+same network share their runs, and a run that was trained elsewhere is picked up.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from ruamel.yaml import YAML
+
+from pipeline import paths
+from pipeline.config import Row
+from pipeline.storage import read_json, write_json
+
+
+def digest(path: Path) -> str:
+    """MD5 of a file, as DVC writes it into dvc.lock."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def code_files(stage: str = "train") -> list[str]:
+    """The source files that dvc.yaml names as dependencies of a stage: those that can change its outputs."""
+    stages = _yaml(paths.ROOT / "dvc.yaml")["stages"][stage]
+    return sorted(dep for dep in stages.get("do", stages)["deps"] if dep.endswith(".py"))
+
+
+def code_digest(stage: str = "train") -> str:
+    """One digest of the code that can change a stage's outputs."""
+    lines = [f"{digest(paths.ROOT / name)}  {name}\n" for name in code_files(stage)]
+    return hashlib.md5("".join(lines).encode()).hexdigest()
+
+
+def run_spec(row: Row, seed: int, data: str, code: str) -> dict[str, Any]:
+    """All that decides a run's numbers."""
+    return {"row": row.training(), "seed": seed, "data": data, "code": code}
+
+
+def run_key(spec: dict[str, Any]) -> str:
+    """The name of a run in the store."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def run_folder(key: str) -> Path:
+    """Where a run lies; made if it is not there."""
+    folder = paths.STORE / "runs" / key
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def result(folder: Path) -> Any:
+    """The result of a finished or failed run; None while it is neither."""
+    return read_json(folder / "result.json")
+
+
+def clear(folder: Path) -> None:
+    """Forgets a run, so that it trains afresh."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+class Locked(Exception):
+    """Somebody else holds the lock; `owner` is their process."""
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+
+
+class Lock:
+    """A lock by name that dies with its process, also by SIGKILL. A context manager.
+
+    Raises:
+        Locked: on entry without `wait`, if another process holds it.
+    """
+
+    def __init__(self, name: str, wait: bool) -> None:
+        path = paths.STORE / "locks" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(path, timeout=-1 if wait else 0)
+        self._owner = path.with_suffix(".owner")
+
+    def __enter__(self) -> "Lock":
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise Locked(self._owner.read_text() if self._owner.exists() else "unknown") from None
+        self._owner.write_text(str(os.getpid()))
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._owner.unlink(missing_ok=True)
+        self._lock.release()
+
+
+def row_lock(study: str, row: str, wait: bool) -> Lock:
+    """Held by whoever trains a row."""
+    return Lock(f"{study}.{row}.row", wait)
+
+
+def run_lock(folder: Path) -> Lock:
+    """Held by whoever trains a run."""
+    return Lock(f"{folder.name}.run", wait=True)
+
+
+def is_training(study: str, row: str) -> bool:
+    """Whether some process trains a row at this moment."""
+    try:
+        with row_lock(study, row, wait=False):
+            return False
+    except Locked:
+        return True
+
+
+class Attempt:
+    """Whether the last training of a row was completed, to tell a forced rerun from a resumed one.
+
+    DVC runs a stage again for a reason: something that it depends on has changed, or `-f`, or its last
+    run did not complete. Only the second wants runs trained again that the store holds.
+    """
+
+    def __init__(self, study: str, row: str) -> None:
+        self._path = paths.STORE / "rows" / study / f"{row}.json"
+
+    def unfinished(self) -> bool:
+        """A training has begun and not been completed: it was killed."""
+        return (read_json(self._path) or {}).get("state") == "training"
+
+    def begin(self) -> None:
+        write_json(self._path, {"state": "training"})
+
+    def complete(self) -> None:
+        write_json(self._path, {"state": "complete"})
+
+
+def is_forced(stage: str | None, attempt: Attempt) -> bool:
+    """Whether DVC runs this stage although nothing differs from dvc.lock, and not to resume it.
+
+    Args:
+        stage: what DVC calls the stage, from DVC_STAGE; None outside of DVC, where nothing is forced.
+        attempt: the row's last training.
+    """
+    if stage is None or attempt.unfinished():
+        return False
+    lock = paths.ROOT / "dvc.lock"
+    entry = _yaml(lock).get("stages", {}).get(stage) if lock.exists() else None
+    if entry is None:
+        return False
+    return all(
+        (paths.ROOT / dep["path"]).is_file() and digest(paths.ROOT / dep["path"]) == dep.get("md5")
+        for dep in entry.get("deps", [])
+    )
+
+
+def _yaml(path: Path) -> Any:
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))

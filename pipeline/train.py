@@ -1,0 +1,152 @@
+"""Stage `train@<row>`: all runs of one row, side by side, and the row's outputs.
+
+Runs that the run store holds are picked up, interrupted ones resume, the rest trains. A run that
+diverges is a result like any other; a run that crashes fails the stage and loses nothing: the runs
+that are finished, and the states of those that are not, wait for the next start.
+"""
+
+if __name__ == "__main__":
+    from pipeline import forkserver
+
+    forkserver.start()  # first: it imports what workers need while this process imports what it needs
+
+import os
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from models import SentenceError, build
+from pipeline import paths, plan, prepared, results, store, workers
+from pipeline.config import Row
+from pipeline.errors import UserError, command
+from pipeline.progress import RowProgress
+
+if TYPE_CHECKING:
+    from pipeline.tracking import Logged, Tracker
+
+
+@command
+def main() -> None:
+    if len(sys.argv) != 2:
+        raise UserError("usage: pipeline/python -m pipeline.train ROW")
+    name = sys.argv[1]
+    row = plan.read_row(name)
+    try:
+        with store.row_lock(row.study, name, wait=False):
+            train_row(name, row)
+    except store.Locked as locked:
+        print(f"{name}: process {locked.owner} is training this row; waiting for it", file=sys.stderr)
+        with store.row_lock(row.study, name, wait=True):
+            train_row(name, row)
+
+
+def train_row(name: str, row: Row) -> None:
+    """Trains what is missing of a row and writes its outputs. The caller holds the row's lock.
+
+    Raises:
+        UserError: a run crashed, or the row does not fit the data or the machine.
+    """
+    from pipeline import tracking
+
+    data = paths.prepared(row.dataset)
+    check_fit(name, row, prepared.info(data))
+    digests = {"data": store.digest(data), "code": store.code_digest()}
+    runs = describe(name, row, **digests)
+    attempt = store.Attempt(row.study, name)
+    if store.is_forced(os.environ.get("DVC_STAGE"), attempt):
+        for run in runs:
+            store.clear(run.folder)
+    attempt.begin()
+    missing = [run for run in runs if store.result(run.folder) is None]
+    with tracking.Tracker() as tracker:
+        tracker.sweep(row.study, name, {run.key for run in missing})
+        for run in tracking.unlogged([run for run in runs if run not in missing]):
+            tracker.end(run)
+        crashes = train_missing(name, row, missing, tracker)
+    if crashes:
+        raise UserError(f"{name}: {len(crashes)} of {len(runs)} runs crashed; the first: {crashes[0]}")
+    folders = {run.seed: run.folder for run in runs}
+    spec = digests | {"row": row.model_dump(exclude={"published"})}
+    written = results.write(spec, folders, data, paths.RUNS / row.study / name, paths.RUNS / f".draft-{name}")
+    attempt.complete()
+    print(f"{name}: {summary(written)}", file=sys.stderr)
+
+
+def train_missing(name: str, row: Row, missing: "list[Logged]", tracker: "Tracker") -> list[str]:
+    """Trains runs and logs them; the last lines of the errors of those that crashed."""
+    data = paths.prepared(row.dataset)
+    tasks = [workers.Task(row, run.seed, data, run.folder) for run in missing]
+    by_seed = {run.seed: run for run in missing}
+    crashes: list[str] = []
+    seconds: Counter[int] = Counter()
+    images: Counter[int] = Counter()
+    jobs = min(workers.default_jobs(row), max(1, len(tasks)))
+    with RowProgress(name, len(tasks), row.epochs) as progress:
+        for run in missing:
+            tracker.begin(run)
+
+        def handle(event: workers.Event) -> None:
+            run = by_seed[event.task.seed]
+            if event.kind == "epoch":
+                seconds[run.seed] += event.content["seconds"]
+                images[run.seed] += event.content["images"]
+                progress.epoch(run.seed, event.content["epoch"])
+                tracker.epoch(run, event.content["epoch"])
+            elif event.kind == "end":
+                progress.end(run.seed, outcome(store.result(run.folder)))
+                tracker.end(run, seconds[run.seed], images[run.seed])
+            else:
+                lines = event.content.strip().splitlines()
+                crashes.append(f"seed {run.seed}: {lines[-1]}")
+                if len(lines) > 1:  # a bug keeps its traceback
+                    print(event.content, file=sys.stderr)
+
+        workers.train_all(tasks, jobs, handle)
+    return crashes
+
+
+def describe(name: str, row: Row, data: str, code: str) -> "list[Logged]":
+    """The runs of a row, one per seed."""
+    from pipeline.tracking import Logged
+
+    keys = {seed: store.run_key(store.run_spec(row, seed, data, code)) for seed in row.seeds}
+    return [Logged(row.study, name, row, seed, key, data, code) for seed, key in keys.items()]
+
+
+def check_fit(name: str, row: Row, info: prepared.Info) -> None:
+    """Whether a row fits its data and this machine.
+
+    Raises:
+        UserError: images too small for the backbone, a batch over the training images, no GPU.
+    """
+    try:
+        build(*row.network(), info.shape, len(info.classes))
+    except SentenceError as error:
+        raise UserError(f"rows.{name}.{error.part}: {error}") from None
+    images = info.counts["train"]
+    if row.batch > images:
+        raise UserError(f"rows.{name}.batch: {row.batch}, but {row.dataset} has {images} training images")
+    if workers.uses_gpu(row) and torch.cuda.device_count() < row.trainer.devices:
+        found = torch.cuda.device_count()
+        raise UserError(f"rows.{name}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none")
+
+
+def outcome(result: dict[str, Any]) -> str:
+    """A run's result in a few words."""
+    if result["status"] == "failed":
+        return f"failed: {result['reason']}"
+    return f"test accuracy {result['test_accuracy']:.4f}, best epoch {result['best_epoch']} of {result['epochs']}"
+
+
+def summary(written: list[dict[str, Any]]) -> str:
+    """A row's results in a few words."""
+    finished = [result["test_accuracy"] for result in written if result["status"] == "finished"]
+    failed = [f"seed {result['seed']} {outcome(result)}" for result in written if result["status"] == "failed"]
+    mean = f", mean test accuracy {sum(finished) / len(finished):.4f}" if finished else ""
+    return "; ".join([f"{len(finished)} of {len(written)} runs finished{mean}", *failed])
+
+
+if __name__ == "__main__":
+    main()

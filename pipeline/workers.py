@@ -1,0 +1,189 @@
+"""Runs side by side: one worker process per run and device, forked from a server that has imported torch.
+
+Every worker computes with one thread, so a run's numbers do not depend on how many run beside it or on
+the number of cores; cores are used by running several. A run on several devices is several workers
+that know each other (`torch.distributed`), started here and not by Lightning, which would start the
+whole program again.
+"""
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline import forkserver
+from pipeline.config import Row
+from pipeline.errors import UserError
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to train."""
+
+    row: Row
+    seed: int
+    data: Path
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a run: `epoch` with what it reports, `end`, or `crash` with the error."""
+
+    task: Task
+    kind: str
+    content: Any = None
+
+
+@dataclass
+class _Crew:
+    """The processes of one task and the pipe of the first of them."""
+
+    task: Task
+    slot: int
+    processes: list[Any]
+    pipe: Connection
+    error: str | None = None
+    done: bool = False
+
+
+def default_jobs(row: Row) -> int:
+    """How many runs fit side by side: DISHARMONY_JOBS, or the cores (GPUs) that one run leaves for others."""
+    if wanted := os.environ.get("DISHARMONY_JOBS", ""):
+        if not wanted.isdecimal() or wanted == "0":
+            raise UserError(f"DISHARMONY_JOBS: found '{wanted}'; a number of runs side by side, 1 or more")
+        return int(wanted)
+    return max(1, len(_units(row)) // row.trainer.devices)
+
+
+def uses_gpu(row: Row) -> bool:
+    """Where the row computes on this machine; `auto` means a GPU where there is one."""
+    return row.trainer.accelerator == "gpu" or (row.trainer.accelerator == "auto" and torch.cuda.is_available())
+
+
+def _units(row: Row) -> list[int]:
+    """The cores or GPUs that this process may use."""
+    if uses_gpu(row):
+        return list(range(torch.cuda.device_count()))
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def train_all(tasks: Iterable[Task], jobs: int, handle: Callable[[Event], None]) -> None:
+    """Trains all tasks, `jobs` at a time, and hands on what happens.
+
+    A crash of one run stops no other. All workers end when this process does.
+    """
+    waiting, slots = deque(tasks), list(range(jobs))
+    crews: dict[Connection, _Crew] = {}
+    try:
+        while waiting or crews:
+            while waiting and slots:
+                crew = _start(waiting.popleft(), slots.pop(0))
+                crews[crew.pipe] = crew
+            for pipe in wait(list(crews)):
+                assert isinstance(pipe, Connection)
+                crew = crews[pipe]
+                try:
+                    kind, content = pipe.recv()
+                except EOFError:
+                    del crews[pipe]
+                    slots.append(crew.slot)
+                    handle(_end(crew))
+                    continue
+                if kind == "epoch":
+                    handle(Event(crew.task, kind, content))
+                    continue
+                crew.done, crew.error = True, content
+                for process in crew.processes:  # those of a distributed run would wait for each other for ever
+                    process.kill()
+    finally:
+        for crew in crews.values():
+            for process in crew.processes:
+                process.kill()
+
+
+def _start(task: Task, slot: int) -> _Crew:
+    context = forkserver.context()
+    receive, send = context.Pipe(duplex=False)
+    devices = task.row.trainer.devices
+    port = _free_port() if devices > 1 else 0
+    processes = []
+    for rank in range(devices):
+        environment = {}
+        if devices > 1:
+            environment = {
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "WORLD_SIZE": str(devices),
+                "NODE_RANK": "0",
+                "LOCAL_RANK": str(rank),
+            }
+        if uses_gpu(task.row):
+            units = _units(task.row)
+            mine = [units[(slot * devices + index) % len(units)] for index in range(devices)]
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
+        process = context.Process(target=_work, args=(task, rank, environment, send))
+        process.start()
+        processes.append(process)
+    send.close()
+    return _Crew(task, slot, processes, receive)
+
+
+def _end(crew: _Crew) -> Event:
+    for process in crew.processes:
+        process.join()
+    codes = [process.exitcode for process in crew.processes]
+    if not crew.done:
+        crew.error = f"a worker ended with exit code {next((code for code in codes if code), 0)}"
+        if -signal.SIGKILL in codes:
+            crew.error += " (killed; out of memory?)"
+    return Event(crew.task, "crash" if crew.error else "end", crew.error)
+
+
+def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) -> None:
+    """Runs in a worker."""
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+    from pipeline import run
+    from pipeline.store import result, run_lock
+
+    def report(content: dict[str, Any]) -> None:
+        if rank == 0:
+            pipe.send(("epoch", content))
+
+    try:
+        if rank > 0:
+            run.train(task.row, task.seed, task.data, task.folder, report)
+            return  # the first one says when the run is over
+        with run_lock(task.folder):
+            if result(task.folder) is None:
+                run.train(task.row, task.seed, task.data, task.folder, report)
+        pipe.send(("done", None))
+    except BaseException:
+        pipe.send(("done", traceback.format_exc()))
+
+
+def _die_with_parent() -> None:
+    """Ends this worker when its parent is gone, so that a killed stage leaves no second writer behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
