@@ -16,7 +16,9 @@ from models import PRESETS, Backbone, Sentence, SentenceError, build
 
 def main() -> None:
     """Parses the command line and prints one line per layer."""
-    parser = argparse.ArgumentParser(prog="python -m models", description="Layers, shapes and parameter counts of a network")
+    parser = argparse.ArgumentParser(
+        prog="python -m models", description="Layers, shapes and parameter counts of a network"
+    )
     parser.add_argument("network", help="a sentence 'each: …, end: …, head: …', or the name of a row of params.yaml")
     parser.add_argument("--backbone", default="vgg2", choices=PRESETS, help="widths and depth (default: %(default)s)")
     parser.add_argument("--dropout", type=float, default=0.5, help="drop rate (default: %(default)s)")
@@ -47,7 +49,9 @@ def parse(text: str, activation: str, dropout: float) -> Sentence:
     for piece in text.split(","):
         part, colon, words = (item.strip() for item in piece.partition(":"))
         if part not in ("each", "end", "head") or not colon or part in parts:
-            raise SentenceError("sentence", f"»{piece.strip()}«: write each, end and head once, each followed by a colon")
+            raise SentenceError(
+                "sentence", f"»{piece.strip()}«: write each, end and head once, each followed by a colon"
+            )
         parts[part] = words
     return Sentence(parts.get("each", ""), parts.get("end", ""), parts.get("head", ""), activation, dropout)
 
@@ -88,7 +92,12 @@ def show(network: nn.Sequential, image: tuple[int, int, int]) -> None:
             count = sum(parameter.numel() for parameter in layer.parameters())
             total += count
             rate = f"({layer.p:g})" if hasattr(layer, "p") else ""
-            table.add_row(name, type(layer).__name__ + rate, "×".join(map(str, activations.shape[1:])), f"{count:,}" if count else "")
+            table.add_row(
+                name,
+                type(layer).__name__ + rate,
+                "×".join(map(str, activations.shape[1:])),
+                f"{count:,}" if count else "",
+            )
     table.add_row("total", "", "", f"{total:,}")
     Console(highlight=False).print(table)
 

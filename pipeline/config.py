@@ -22,6 +22,7 @@ from pipeline.errors import UserError
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
+
 class Model(BaseModel):
     """Unknown keys, silent conversions, infinities and changes after reading are all refused."""
 
@@ -34,7 +35,9 @@ Positive = Annotated[int, Field(ge=1)]
 
 class _Dataset(Model):
     validation: Fraction = Field(0.1, description="fraction of the training images held out for selection, per class")
-    train_size: Positive | None = Field(None, description="number of training images, a stratified subset; null for all")
+    train_size: Positive | None = Field(
+        None, description="number of training images, a stratified subset; null for all"
+    )
     size: Positive | None = Field(None, description="images are resized to size × size pixels; null keeps them")
     split_seed: int = Field(0, ge=0, description="seed of every split and subset of this data set")
 
@@ -57,8 +60,13 @@ class Folder(_Dataset):
     """Images in a directory or archive: train/<class>/* and test/<class>/*, or <class>/* alone."""
 
     source: Literal["folder"]
-    path: str = Field(min_length=1, description="directory, .tar, .tar.gz, .tar.bz2, .tar.xz or .zip; relative to the project, ~ allowed")
-    test: Fraction = Field(0.2, gt=0, description="fraction that becomes the test set where the images have no train/ and test/")
+    path: str = Field(
+        min_length=1,
+        description="directory, .tar, .tar.gz, .tar.bz2, .tar.xz or .zip; relative to the project, ~ allowed",
+    )
+    test: Fraction = Field(
+        0.2, gt=0, description="fraction that becomes the test set where the images have no train/ and test/"
+    )
 
 
 Dataset = Annotated[Digits | Torchvision | Folder, Field(discriminator="source")]
@@ -165,7 +173,9 @@ class Trainer(Model):
     @model_validator(mode="after")
     def _devices_need_ddp(self) -> Trainer:
         if (self.devices > 1) != (self.strategy == "ddp"):
-            raise ValueError(f"{self.devices} devices with strategy {self.strategy}; ddp goes with more than one device")
+            raise ValueError(
+                f"{self.devices} devices with strategy {self.strategy}; ddp goes with more than one device"
+            )
         return self
 
 
@@ -196,9 +206,13 @@ class Row(Model):
     batch: int = Field(ge=2, description="images per step over all devices; the remainder of an epoch is left out")
     label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes")
     augment: Literal["none", "pad-crop-flip"] = Field("none", description="pad by 1/8, crop at random, flip left-right")
-    select_on: Literal["validation", "test"] = Field("validation", description="images that choose the epoch; test leaks, and the report says so")
+    select_on: Literal["validation", "test"] = Field(
+        "validation", description="images that choose the epoch; test leaks, and the report says so"
+    )
     select_by: Literal["loss", "accuracy"] = Field("loss", description="what chooses the epoch and stops early")
-    keep: Literal["best", "last"] = Field("best", description="weights that are tested: the chosen epoch's or the last epoch's")
+    keep: Literal["best", "last"] = Field(
+        "best", description="weights that are tested: the chosen epoch's or the last epoch's"
+    )
     max_loss: float = Field(1e3, gt=0, description="a run whose mean training loss passes this has diverged, nats")
     trainer: Trainer = Trainer()
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(min_length=1, description="one run each")
@@ -295,7 +309,9 @@ def _check_references(params: Params) -> None:
                 " hold images out there, or select_on: test"
             )
         if row.batch % row.trainer.devices:
-            raise UserError(f"rows.{name}.batch: {row.batch} is not a multiple of trainer.devices {row.trainer.devices}")
+            raise UserError(
+                f"rows.{name}.batch: {row.batch} is not a multiple of trainer.devices {row.trainer.devices}"
+            )
         try:
             backbone, sentence = row.network()
             backbone.check(sentence)
@@ -304,7 +320,6 @@ def _check_references(params: Params) -> None:
     for name in params.studies:
         if not any(row.study == name for row in params.rows.values()):
             raise UserError(f"studies.{name}: no row belongs to it; write one with 'study: {name}' or remove it")
-
 
 
 if __name__ == "__main__":

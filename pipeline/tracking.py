@@ -1,29 +1,26 @@
 """Logs runs to MLflow; the only file that imports it. Nothing here can touch a number or stop a training.
 
 One experiment per study, one MLflow run per (row, seed), found again by its tag `key`: a run that
-resumes goes on in the MLflow run that it began. What could not be logged, because a server was away,
-stays marked in the run store and is logged from the run's files at the next start of a stage, or by
+resumes goes on in the MLflow run that it began.
 
-    pipeline/python -m pipeline.tracking
+    pipeline/python -m pipeline.tracking     logs what an earlier stage could not
 """
 
+import contextlib
 import csv
 import json
 import os
 import platform
-import queue
+import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-# A server that is away is noticed within seconds; MLflow would try for minutes.
+# A server that is away is noticed within seconds; MLflow by itself would try for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -32,7 +29,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # its notes on tables an
 import mlflow
 import torch
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from safetensors.torch import load_file
@@ -40,46 +37,10 @@ from safetensors.torch import load_file
 from pipeline import figures, inference, metrics, paths, prepared, store
 from pipeline.config import Row
 from pipeline.errors import UserError, command
-from pipeline.storage import read_json, write_json
+from pipeline.logbook import LoggedRun, tracking_uri, unlogged
 
 FLUSH_SECONDS = 2.0
 """Metrics are sent in batches this far apart: a call costs milliseconds, through a server tens of them."""
-
-
-@dataclass
-class Logged:
-    """A run as MLflow shall know it.
-
-    Args:
-        study, name: of the row.
-        row: what is trained.
-        seed: of the run.
-        key: of the run in the store.
-        data, code: digests.
-    """
-
-    study: str
-    name: str
-    row: Row
-    seed: int
-    key: str
-    data: str
-    code: str
-    run_id: str | None = None
-    buffer: list[Metric] = field(default_factory=list)
-
-    @property
-    def folder(self) -> Path:
-        return store.run_folder(self.key)
-
-    @property
-    def prepared(self) -> Path:
-        return paths.prepared(self.row.dataset)
-
-
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or an SQLite file in the project."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.MLFLOW / 'mlflow.db'}"
 
 
 def connect() -> MlflowClient:
@@ -95,153 +56,140 @@ def connect() -> MlflowClient:
     return client
 
 
-class Tracker:
-    """Logs the runs of a stage from a thread of its own, so that a slow server slows no training.
+def serve(pipe: Connection) -> None:
+    """The process that logs: does what a stage sends, and answers `close` with what went wrong, or None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage ends it
+    log, problem = MlflowLog(), None
+    while True:
+        try:
+            action, *arguments = pipe.recv()
+        except EOFError:  # the stage was killed
+            action, arguments = "close", []
+        if problem is None:
+            problem = attempt(getattr(log, action), *arguments)
+        if action == "close":
+            break
+    try:
+        pipe.send(problem)
+    except OSError:
+        return
 
-    A context manager: on leaving it waits until all is logged. After the first failure it logs nothing
-    more, and says so once.
-    """
+
+def attempt(action: Any, *arguments: Any) -> str | None:
+    """What went wrong with an action, in one line; None where nothing did."""
+    try:
+        action(*arguments)
+    # Whatever a tracking server answers, or does not, must not end a training.
+    except Exception as error:
+        return " ".join(str(error).split())[:200] or type(error).__name__
+    return None
+
+
+class MlflowLog:
+    """Logs runs to the present tracking store. Its methods are what `logbook.Tracker` sends."""
 
     def __init__(self) -> None:
-        self.problem: str | None = None
-        self._queue: queue.Queue[tuple[Callable[..., None], tuple[Any, ...]] | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._work, name="tracking")
+        self._client: MlflowClient | None = None
         self._experiments: dict[str, str] = {}
-        self._open: list[Logged] = []
+        self._open: dict[str, str] = {}
+        self._buffers: dict[str, list[Metric]] = {}
         self._flushed = 0.0
 
-    def __enter__(self) -> "Tracker":
-        self._thread.start()
-        return self
+    @property
+    def client(self) -> MlflowClient:
+        """A client of the tracking store, connected at its first use."""
+        self._client = self._client or connect()
+        return self._client
 
-    def __exit__(self, *args: object) -> None:
-        self._queue.put(None)
-        self._thread.join()
-        if self.problem:
-            print(
-                f"not logged to {tracking_uri()}: {self.problem}; results are safe, and are logged at the next"
-                " start of a stage or by: pipeline/python -m pipeline.tracking",
-                file=sys.stderr,
-            )
-
-    def begin(self, run: Logged) -> None:
-        """A run starts or goes on."""
-        _mark(run, "pending")
-        self._queue.put((self._begin, (run,)))
-
-    def epoch(self, run: Logged, line: dict[str, Any]) -> None:
-        """A run has finished an epoch; `line` is one of curves.csv."""
-        self._queue.put((self._epoch, (run, line, int(time.time() * 1000))))
-
-    def end(self, run: Logged, seconds: float | None = None, images: int | None = None) -> None:
-        """A run is over: everything in its folder is logged. Times only where it was trained just now."""
-        self._queue.put((self._end, (run, seconds, images)))
-
-    def sweep(self, study: str, name: str, keys: set[str]) -> None:
-        """Marks the runs of a study that a kill has left running, but for those of this row that go on."""
-        self._queue.put((self._sweep, (study, name, keys)))
-
-    def _work(self) -> None:
-        client: MlflowClient | None = None
-        while (item := self._queue.get()) is not None:
-            if self.problem:
-                continue
-            try:
-                client = client or connect()
-                action, arguments = item
-                action(client, *arguments)
-            # Whatever a tracking server answers, or does not, must not end a training.
-            except Exception as error:
-                self.problem = " ".join(str(error).split())[:200] or type(error).__name__
-        for run in self._open:
-            if client and run.run_id and not self.problem:
-                client.set_terminated(run.run_id, "KILLED")
-
-    def _experiment(self, client: MlflowClient, study: str) -> str:
-        if study not in self._experiments:
-            found = client.get_experiment_by_name(study)
-            if found is None:
-                place = (paths.MLFLOW / "artifacts" / study).as_uri() if tracking_uri().startswith("sqlite") else None
-                try:
-                    identifier = client.create_experiment(study, artifact_location=place)
-                except MlflowException:  # another process was faster
-                    found = client.get_experiment_by_name(study)
-                    if found is None:
-                        raise
-                    identifier = found.experiment_id
-            else:
-                identifier = found.experiment_id
-            self._experiments[study] = identifier
-        return self._experiments[study]
-
-    def _find(self, client: MlflowClient, run: Logged) -> list[Run]:
-        """The MLflow runs of this row with this key, newest first."""
-        experiment = self._experiment(client, run.study)
-        return list(client.search_runs([experiment], f"tags.key = '{run.key}' and tags.row = '{run.name}'"))
-
-    def _begin(self, client: MlflowClient, run: Logged) -> None:
-        going = [found for found in self._find(client, run) if found.info.status in ("RUNNING", "KILLED")]
+    def begin(self, run: LoggedRun) -> None:
+        """Continues the run's MLflow run that a kill left open, or makes one."""
+        going = [found for found in self._find(run) if found.info.status in ("RUNNING", "KILLED")]
         if going:
-            run.run_id = going[0].info.run_id
-            client.update_run(run.run_id, status="RUNNING")
+            run_id = going[0].info.run_id
+            self.client.update_run(run_id, status="RUNNING")
         else:
-            tags = _tags(run)
-            run.run_id = client.create_run(
-                self._experiment(client, run.study), tags=tags, run_name=f"{run.name} seed {run.seed}"
-            ).info.run_id
-            params = [Param(key, value) for key, value in flat(run.row, run.seed).items()]
-            client.log_batch(run.run_id, params=params)
-            client.log_inputs(run.run_id, datasets=[_dataset(run)])
-        self._open.append(run)
+            name = f"{run.name} seed {run.seed}"
+            run_id = self.client.create_run(self._experiment(run.study), tags=_tags(run), run_name=name).info.run_id
+            self.client.log_batch(run_id, params=[Param(key, value) for key, value in flat(run.row, run.seed).items()])
+            self.client.log_inputs(run_id, datasets=[_dataset(run)])
+        self._open[run.key] = run_id
+        self._buffers[run.key] = []
 
-    def _epoch(self, client: MlflowClient, run: Logged, line: dict[str, Any], stamp: int) -> None:
-        run.buffer += [Metric(key, float(value), stamp, int(line["epoch"])) for key, value in line.items() if key != "epoch"]
+    def epoch(self, run: LoggedRun, line: dict[str, Any], stamp: int) -> None:
+        """Takes a line of curves.csv, and sends those that wait."""
+        step = int(line["epoch"])
+        lines = [Metric(key, float(value), stamp, step) for key, value in line.items() if key != "epoch"]
+        self._buffers[run.key] += lines
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            for open_run in self._open:
-                self._flush(client, open_run)
+            for key in self._open:
+                self._flush(key)
             self._flushed = time.monotonic()
 
-    def _flush(self, client: MlflowClient, run: Logged) -> None:
-        """Sends the metrics that wait, but for epochs that MLflow has from before a kill."""
-        if not run.buffer or run.run_id is None:
-            return
-        known = {metric.step for metric in client.get_metric_history(run.run_id, "lr")}
-        fresh = [metric for metric in run.buffer if metric.step not in known]
-        run.buffer.clear()
-        for start in range(0, len(fresh), 1000):
-            client.log_batch(run.run_id, metrics=fresh[start : start + 1000])
-
-    def _end(self, client: MlflowClient, run: Logged, seconds: float | None, images: int | None) -> None:
-        if run.run_id is None:
-            self._begin(client, run)
-        assert run.run_id is not None
-        result = store.result(run.folder)
+    def end(self, run: LoggedRun, seconds: float, images: int, stamp: int) -> None:
+        """Logs all that the run's folder holds, and closes its MLflow run."""
+        if run.key not in self._open:
+            self.begin(run)
+        run_id, result = self._open[run.key], store.result(run.folder)
         with (run.folder / "curves.csv").open(newline="") as file:
             for line in csv.DictReader(file):
-                self._epoch(client, run, line, int(time.time() * 1000))
-        self._flush(client, run)
-        stamp = int(time.time() * 1000)
+                self.epoch(run, line, stamp)
+        self._flush(run.key)
         numbers = {key: value for key, value in result.items() if isinstance(value, (int, float))}
         if seconds:
-            numbers |= {"seconds": seconds, "images_per_second": (images or 0) / seconds}
+            numbers |= {"seconds": seconds, "images_per_second": images / seconds}
         finals = [Metric(key, float(value), stamp, result["epochs"]) for key, value in numbers.items()]
-        client.log_batch(run.run_id, metrics=finals)
-        _log_artifacts(client, run)
+        self.client.log_batch(run_id, metrics=finals)
+        _log_artifacts(self.client, run_id, run)
         if result["status"] == "failed":
-            client.set_tag(run.run_id, "reason", result["reason"])
-        client.set_terminated(run.run_id, "FINISHED" if result["status"] == "finished" else "FAILED")
-        for old in self._find(client, run):
-            if old.info.run_id != run.run_id:  # trained afresh: the same run again, which replaces it
-                client.delete_run(old.info.run_id)
-        self._open.remove(run)
-        _mark(run, "logged")
+            self.client.set_tag(run_id, "reason", result["reason"])
+        self.client.set_terminated(run_id, "FINISHED" if result["status"] == "finished" else "FAILED")
+        for old in self._find(run):
+            if old.info.run_id != run_id:  # the same run, trained afresh, which replaces it
+                self.client.delete_run(old.info.run_id)
+        del self._open[run.key]
+        run.mark("logged")
 
-    def _sweep(self, client: MlflowClient, study: str, name: str, keys: set[str]) -> None:
+    def sweep(self, study: str, name: str, keep: set[str]) -> None:
+        """Marks as killed what says that it is running and is not. The caller holds the lock of row `name`."""
         query = f"attributes.status = 'RUNNING' and tags.home = '{_home()}'"
-        for found in client.search_runs([self._experiment(client, study)], query):
+        for found in self.client.search_runs([self._experiment(study)], query):
             row, key = found.data.tags["row"], found.data.tags["key"]
-            if key not in keys and (row == name or not store.is_training(study, row)):
-                client.set_terminated(found.info.run_id, "KILLED")
+            if key not in keep and (row == name or not store.is_training(study, row)):
+                self.client.set_terminated(found.info.run_id, "KILLED")
+
+    def close(self) -> None:
+        """Marks the runs that were not ended."""
+        for key, run_id in self._open.items():
+            self._flush(key)
+            self.client.set_terminated(run_id, "KILLED")
+
+    def _flush(self, key: str) -> None:
+        """Sends the metrics of a run that wait, but for epochs that MLflow has from before a kill."""
+        buffer, run_id = self._buffers[key], self._open[key]
+        if not buffer:
+            return
+        known = {metric.step for metric in self.client.get_metric_history(run_id, "lr")}
+        fresh = [metric for metric in buffer if metric.step not in known]
+        for start in range(0, len(fresh), 1000):
+            self.client.log_batch(run_id, metrics=fresh[start : start + 1000])
+        buffer.clear()
+
+    def _find(self, run: LoggedRun) -> list[Run]:
+        """The MLflow runs of a row with a run's key, newest first."""
+        query = f"tags.key = '{run.key}' and tags.row = '{run.name}'"
+        return list(self.client.search_runs([self._experiment(run.study)], query))
+
+    def _experiment(self, study: str) -> str:
+        """The id of a study's experiment, which is made if it is not there."""
+        if study not in self._experiments:
+            place = (paths.MLFLOW / "artifacts" / study).as_uri() if tracking_uri().startswith("sqlite") else None
+            with contextlib.suppress(MlflowException):  # it exists
+                self.client.create_experiment(study, artifact_location=place)
+            found = self.client.get_experiment_by_name(study)
+            if found is None:
+                raise MlflowException(f"no experiment {study}")
+            self._experiments[study] = found.experiment_id
+        return self._experiments[study]
 
 
 def flat(row: Row, seed: int) -> dict[str, str]:
@@ -259,7 +207,7 @@ def flat(row: Row, seed: int) -> dict[str, str]:
     return params
 
 
-def _tags(run: Logged) -> dict[str, str]:
+def _tags(run: LoggedRun) -> dict[str, str]:
     row = run.row
     return {
         "study": run.study,
@@ -279,7 +227,7 @@ def _tags(run: Logged) -> dict[str, str]:
     }
 
 
-def _dataset(run: Logged) -> DatasetInput:
+def _dataset(run: LoggedRun) -> DatasetInput:
     info = prepared.info(run.prepared)
     profile = json.dumps({"shape": list(info.shape), "classes": len(info.classes), "images": info.counts})
     source = json.dumps({"uri": paths.shown(run.prepared)})
@@ -287,19 +235,18 @@ def _dataset(run: Logged) -> DatasetInput:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
 
-def _log_artifacts(client: MlflowClient, run: Logged) -> None:
+def _log_artifacts(client: MlflowClient, run_id: str, run: LoggedRun) -> None:
     """Logs a run's figures and tables, and its model unless the run failed."""
-    assert run.run_id is not None
-    client.log_figure(run.run_id, figures.curves_figure(run.folder / "curves.csv"), "curves.png")
+    client.log_figure(run_id, figures.curves_figure(run.folder / "curves.csv"), "curves.png")
     for name in ("curves.csv", "result.json"):
-        client.log_artifact(run.run_id, str(run.folder / name))
+        client.log_artifact(run_id, str(run.folder / name))
     if (run.folder / "weights.safetensors").exists():
         images, labels = prepared.read(run.prepared, prepared.TEST)
         counts = metrics.confusion(load_file(run.folder / "logits.safetensors")["logits"], labels)
         info = prepared.info(run.prepared)
-        client.log_figure(run.run_id, figures.confusion_figure(counts, info.classes), "confusion.png")
+        client.log_figure(run_id, figures.confusion_figure(counts, info.classes), "confusion.png")
         # Two images: the exported graph keeps a free batch size only if the example's is over one.
-        _log_model(run.run_id, inference.load(run.row, info, run.folder / "weights.safetensors"), images[:2].float())
+        _log_model(run_id, inference.load(run.row, info, run.folder / "weights.safetensors"), images[:2].float())
 
 
 def _log_model(run_id: str, model: torch.nn.Module, example: torch.Tensor) -> None:
@@ -331,7 +278,9 @@ def _home() -> str:
 def _hardware() -> str:
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name()}"
-    names = [line.split(":", 1)[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
+    names = [
+        line.split(":", 1)[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")
+    ]
     return f"{os.cpu_count()} cores, {names[0] if names else platform.processor() or platform.machine()}"
 
 
@@ -339,44 +288,15 @@ def _read(path: str) -> str:
     return Path(path).read_text() if Path(path).exists() else ""
 
 
-def _mark(run: Logged, state: str) -> None:
-    """Notes in the run store how far a run is logged to the present tracking store."""
-    path = run.folder / "logged.json"
-    entries = read_json(path) or {}
-    about = {"study": run.study, "name": run.name, "row": run.row.model_dump(), "seed": run.seed}
-    about |= {"key": run.key, "data": run.data, "code": run.code}
-    entries[f"{tracking_uri()} {run.study}/{run.name}"] = {"state": state, "about": about}
-    write_json(path, entries)
-
-
-def unlogged(finished: list[Logged]) -> list[Logged]:
-    """The runs of `finished` that the present tracking store does not hold, and all of other rows whose
-    logging was begun and not completed."""
-    place = f"{tracking_uri()} "
-    runs = {(run.study, run.name, run.key): run for run in finished}
-    for path in sorted((paths.STORE / "runs").glob("*/logged.json")):
-        for where, entry in read_json(path).items():
-            about = entry["about"]
-            identity = (about["study"], about["name"], about["key"])
-            if not where.startswith(place) or store.result(path.parent) is None:
-                continue
-            if entry["state"] == "logged":
-                runs.pop(identity, None)
-            else:
-                runs[identity] = Logged(**(about | {"row": Row.model_validate(about["row"])}))
-    return list(runs.values())
-
-
 @command
 def main() -> None:
     """Logs what an earlier stage could not."""
-    runs = unlogged([])
-    with Tracker() as tracker:
-        for run in runs:
-            tracker.end(run)
-    if tracker.problem:
-        raise UserError("the tracking store could not be reached")
-    print(f"{len(runs)} runs logged to {tracking_uri()}")
+    log, done = MlflowLog(), 0
+    for run in unlogged([]):
+        if problem := attempt(log.end, run, 0.0, 0, int(time.time() * 1000)):
+            raise UserError(f"{tracking_uri()}: {problem}; {done} runs were logged before")
+        done += 1
+    print(f"{done} runs logged to {tracking_uri()}")
 
 
 if __name__ == "__main__":

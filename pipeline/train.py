@@ -13,7 +13,7 @@ if __name__ == "__main__":
 import os
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -21,10 +21,8 @@ from models import SentenceError, build
 from pipeline import paths, plan, prepared, results, store, workers
 from pipeline.config import Row
 from pipeline.errors import UserError, command
+from pipeline.logbook import LoggedRun, Tracker, unlogged
 from pipeline.progress import RowProgress
-
-if TYPE_CHECKING:
-    from pipeline.tracking import Logged, Tracker
 
 
 @command
@@ -48,8 +46,6 @@ def train_row(name: str, row: Row) -> None:
     Raises:
         UserError: a run crashed, or the row does not fit the data or the machine.
     """
-    from pipeline import tracking
-
     data = paths.prepared(row.dataset)
     check_fit(name, row, prepared.info(data))
     digests = {"data": store.digest(data), "code": store.code_digest()}
@@ -60,9 +56,10 @@ def train_row(name: str, row: Row) -> None:
             store.clear(run.folder)
     attempt.begin()
     missing = [run for run in runs if store.result(run.folder) is None]
-    with tracking.Tracker() as tracker:
-        tracker.sweep(row.study, name, {run.key for run in missing})
-        for run in tracking.unlogged([run for run in runs if run not in missing]):
+    with Tracker() as tracker:
+        if missing:
+            tracker.sweep(row.study, name, {run.key for run in missing})
+        for run in unlogged([run for run in runs if run not in missing]):
             tracker.end(run)
         crashes = train_missing(name, row, missing, tracker)
     if crashes:
@@ -74,7 +71,7 @@ def train_row(name: str, row: Row) -> None:
     print(f"{name}: {summary(written)}", file=sys.stderr)
 
 
-def train_missing(name: str, row: Row, missing: "list[Logged]", tracker: "Tracker") -> list[str]:
+def train_missing(name: str, row: Row, missing: list[LoggedRun], tracker: Tracker) -> list[str]:
     """Trains runs and logs them; the last lines of the errors of those that crashed."""
     data = paths.prepared(row.dataset)
     tasks = [workers.Task(row, run.seed, data, run.folder) for run in missing]
@@ -107,12 +104,10 @@ def train_missing(name: str, row: Row, missing: "list[Logged]", tracker: "Tracke
     return crashes
 
 
-def describe(name: str, row: Row, data: str, code: str) -> "list[Logged]":
+def describe(name: str, row: Row, data: str, code: str) -> list[LoggedRun]:
     """The runs of a row, one per seed."""
-    from pipeline.tracking import Logged
-
     keys = {seed: store.run_key(store.run_spec(row, seed, data, code)) for seed in row.seeds}
-    return [Logged(row.study, name, row, seed, key, data, code) for seed, key in keys.items()]
+    return [LoggedRun(row.study, name, row, seed, key, data, code) for seed, key in keys.items()]
 
 
 def check_fit(name: str, row: Row, info: prepared.Info) -> None:
@@ -130,7 +125,9 @@ def check_fit(name: str, row: Row, info: prepared.Info) -> None:
         raise UserError(f"rows.{name}.batch: {row.batch}, but {row.dataset} has {images} training images")
     if workers.uses_gpu(row) and torch.cuda.device_count() < row.trainer.devices:
         found = torch.cuda.device_count()
-        raise UserError(f"rows.{name}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none")
+        raise UserError(
+            f"rows.{name}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none"
+        )
 
 
 def outcome(result: dict[str, Any]) -> str:

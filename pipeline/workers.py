@@ -171,6 +171,8 @@ def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) 
             if result(task.folder) is None:
                 run.train(task.row, task.seed, task.data, task.folder, report)
         pipe.send(("done", None))
+    except UserError as error:
+        pipe.send(("done", str(error)))
     except BaseException:
         pipe.send(("done", traceback.format_exc()))
 

@@ -24,7 +24,20 @@ def test_layers_stand_in_the_order_of_the_sentence() -> None:
     sentence = Sentence("conv bn act", "drop pool", "dense act drop", dropout=[0.1, 0.2, 0.3])
     network = build(SMALL, sentence, (1, 8, 8), 3)
     block = ["Conv2d", "BatchNorm2d", "ReLU"]
-    expected = [*block, "Dropout", "MaxPool2d", *block, *block, "Dropout", "MaxPool2d", "Flatten", "Linear", "ReLU", "Dropout", "Linear"]
+    expected = [
+        *block,
+        "Dropout",
+        "MaxPool2d",
+        *block,
+        *block,
+        "Dropout",
+        "MaxPool2d",
+        "Flatten",
+        "Linear",
+        "ReLU",
+        "Dropout",
+        "Linear",
+    ]
     assert kinds(network) == expected
     assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == [0.1, 0.2, 0.3]
 
@@ -109,7 +122,14 @@ def test_every_row_goes_forward_and_backward(name: str) -> None:
 
 def test_the_command_prints_layers_and_counts() -> None:
     """Broken: nobody could see what a sentence means before training it."""
-    command = [sys.executable, "-m", "models", "each: conv bn act, end: pool drop, head: dense act drop", "--dropout", "0.25"]
+    command = [
+        sys.executable,
+        "-m",
+        "models",
+        "each: conv bn act, end: pool drop, head: dense act drop",
+        "--dropout",
+        "0.25",
+    ]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "591,658" in shown
     assert "Dropout(0.25)" in shown

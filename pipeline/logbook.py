@@ -1,0 +1,152 @@
+"""What is to be logged, and the process that logs it: the side of tracking that a stage sees.
+
+MLflow is imported in a process of its own, forked from the workers' server. So a slow server slows no
+training, a broken one ends none, and a stage that has nothing to log does not wait for the import.
+What could not be logged stays marked in the run store, and is logged at the next start of a stage.
+"""
+
+import contextlib
+import os
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pipeline import forkserver, paths, store
+from pipeline.config import Row
+from pipeline.storage import read_json, write_json
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """A run as the tracking store shall know it.
+
+    Args:
+        study, name: of the row.
+        row: what is trained.
+        seed: of the run.
+        key: of the run in the store.
+        data, code: digests.
+    """
+
+    study: str
+    name: str
+    row: Row
+    seed: int
+    key: str
+    data: str
+    code: str
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder in the run store."""
+        return store.run_folder(self.key)
+
+    @property
+    def prepared(self) -> Path:
+        """The images that it is trained on."""
+        return paths.prepared(self.row.dataset)
+
+    def mark(self, state: str) -> None:
+        """Notes in the run store how far this run is logged to the present tracking store: pending or logged."""
+        path = self.folder / "logged.json"
+        entries = read_json(path) or {}
+        about = vars(self) | {"row": self.row.model_dump()}
+        entries[f"{tracking_uri()} {self.study}/{self.name}"] = {"state": state, "about": about}
+        write_json(path, entries)
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or an SQLite file in the project."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.MLFLOW / 'mlflow.db'}"
+
+
+def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
+    """The runs of `finished` that the present tracking store does not hold, and all of other rows whose
+    logging was begun and not completed."""
+    runs = {(run.study, run.name, run.key): run for run in finished}
+    for path in sorted((paths.STORE / "runs").glob("*/logged.json")):
+        for where, entry in read_json(path).items():
+            about = entry["about"]
+            identity = (about["study"], about["name"], about["key"])
+            if not where.startswith(f"{tracking_uri()} ") or store.result(path.parent) is None:
+                continue
+            if entry["state"] == "logged":
+                runs.pop(identity, None)
+            else:
+                runs[identity] = LoggedRun(**(about | {"row": Row.model_validate(about["row"])}))
+    return list(runs.values())
+
+
+class Tracker:
+    """Sends what happens to the process that logs it. A context manager: on leaving it waits until all is
+    logged, and says in one line what was not."""
+
+    def __init__(self) -> None:
+        self._pipe: Connection | None = None
+        self._process: Any = None
+
+    def begin(self, run: LoggedRun) -> None:
+        """A run starts or goes on."""
+        run.mark("pending")
+        self._send("begin", run)
+
+    def epoch(self, run: LoggedRun, line: dict[str, Any]) -> None:
+        """A run has finished an epoch; `line` is one of curves.csv."""
+        self._send("epoch", run, line, _now())
+
+    def end(self, run: LoggedRun, seconds: float = 0.0, images: int = 0) -> None:
+        """A run is over: all of its folder is logged, and its speed if it was trained just now."""
+        run.mark("pending")
+        self._send("end", run, seconds, images, _now())
+
+    def sweep(self, study: str, name: str, keep: set[str]) -> None:
+        """Marks the runs of a study that a kill has left running, but for those of this row with a key in `keep`."""
+        self._send("sweep", study, name, keep)
+
+    def _send(self, *message: object) -> None:
+        if self._pipe is None:
+            context = forkserver.context()
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs,))
+            self._process.start()
+            theirs.close()
+        with contextlib.suppress(OSError):  # it has ended; on leaving this is said
+            self._pipe.send(message)
+
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pipe is None:
+            return
+        self._send("close")
+        try:
+            while not self._pipe.poll(5):
+                print("logging to MLflow goes on", file=sys.stderr)
+            problem = self._pipe.recv()
+        except (EOFError, OSError):
+            problem = "the process that logs has ended"
+        self._process.join()
+        if problem:
+            print(
+                f"not logged to {tracking_uri()}: {problem}; the results are safe, and will be logged at the next"
+                " start of a stage or by: pipeline/python -m pipeline.tracking",
+                file=sys.stderr,
+            )
+
+
+def _serve(pipe: Connection) -> None:
+    from pipeline import tracking
+
+    tracking.serve(pipe)
+
+
+def _now() -> int:
+    """Milliseconds, as MLflow counts time."""
+    return int(time.time() * 1000)
