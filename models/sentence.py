@@ -129,7 +129,7 @@ class Sentence:
         """
         drops = {part: sum(WORDS[w].drops for w in self.words(part) if w in WORDS) for part in SHAPE_WORDS}
         positions = drops["each"] * convs + drops["end"] * blocks + drops["head"] * denses
-        rates = self.dropout if isinstance(self.dropout, list) else [self.dropout] * positions
+        rates: list[float] = self.dropout if isinstance(self.dropout, list) else [self.dropout] * positions
         for rate in rates:
             if not 0 <= rate < 1:
                 raise SentenceError("dropout", f"a rate of {rate}; rates lie in [0, 1)")

@@ -82,7 +82,7 @@ def build(backbone: Backbone, sentence: Sentence, image: tuple[int, int, int], c
     if min(height, width) < shrink:
         raise SentenceError(
             "backbone",
-            f"{len(backbone.widths)} pools need images of at least {shrink}×{shrink} pixels, these have {height}×{width}",
+            f"{len(backbone.widths)} pools need images of {shrink}×{shrink} pixels or more, not {height}×{width}",
         )
     rates = iter(backbone.rates(sentence))
     layers: OrderedDict[str, nn.Module] = OrderedDict()

@@ -125,6 +125,7 @@ def _tar(where: str, path: Path, opener: Callable[[IO[bytes]], Any]) -> Iterator
 def _zip(where: str, path: Path) -> Iterator[Entry]:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
+        _check_count(path, archive)
         for number, member in enumerate(members, 1):
             name = member.filename.replace("\\", "/")  # some Windows tools write these
             parts = _parts(where, name)
@@ -139,6 +140,17 @@ def _zip(where: str, path: Path) -> Iterator[Entry]:
                 continue
             with archive.open(member) as content:
                 yield Entry(parts, content.read(LIMIT), number / len(members))
+
+
+def _check_count(path: Path, archive: zipfile.ZipFile) -> None:
+    """zipfile may pass over members when the list of them is damaged, but the record that ends the file counts them."""
+    with path.open("rb") as raw:
+        raw.seek(-min(path.stat().st_size, 2**16 + 22), os.SEEK_END)
+        end = raw.read()
+    (count,) = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
+    # A count that does not fit is all ones, and stands elsewhere.
+    if count not in (len(archive.infolist()) % 2**16, 2**16 - 1):
+        raise zipfile.BadZipFile(f"{count} files counted, {len(archive.infolist())} found")
 
 
 def _directory(where: str, path: Path) -> Iterator[Entry]:

@@ -25,7 +25,7 @@ from pipeline.stats import Estimate
 Numbers = NDArray[np.float64]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
-BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#BBBBBB"
+BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#C4C4C4"
 
 LINES: dict[str, tuple[str, Literal[":", "-"]]] = {
     "training": (VERMILLION, ":"),
@@ -135,10 +135,24 @@ def dots_figure(groups: Mapping[str, Sequence[Dots]]) -> Figure:
         axes.set(title=title if len(groups) > 1 else "", ylim=(len(lines) - 0.4, -0.6))
         axes.set_yticks(range(len(lines)), [_label(line) for line in lines])
         axes.grid(visible=False, axis="y")
-        axes.set_xlim(right=min(axes.get_xlim()[1], 100.0))
+        axes.set_xlim(*_range(lines))
     panels[-1].set_xlabel("test accuracy (%)")
     figure.legend(handles=_dots_legend(groups), loc="outside upper center", ncols=5)
     return figure
+
+
+def _range(lines: Sequence[Dots]) -> tuple[float, float]:
+    """Ends of the axis in percent: all runs, and of the intervals what keeps the runs readable."""
+    shown = [100 * value for line in lines for value in (*line.values, line.published) if value is not None]
+    if not shown:
+        return 0.0, 100.0
+    low, high = min(shown), max(shown)
+    room = max((high - low) / 2, 0.5)
+    bounds = [line.estimate for line in lines if line.estimate and line.estimate.half_width is not None]
+    left = max(low - room, min([low, *(100 * (bound.low or 0) for bound in bounds)]))
+    right = min(high + room, max([high, *(100 * (bound.high or 0) for bound in bounds)]))
+    edge = max((right - left) / 30, 0.1)
+    return max(left - edge, 0.0), min(right + edge, 100.0)
 
 
 def _label(line: Dots) -> str:
@@ -250,11 +264,13 @@ def summarize(values: Numbers) -> tuple[Numbers, Numbers, Numbers]:
 
 
 def _scale_rising(axes: Axes, panels: Sequence[Panel]) -> None:
-    """Begins the axis where only first epochs lie below it: every row's last value is on it."""
+    """Begins the axis so that every row's last value is on it, and few of the others are not."""
     means = [summarize(values)[0] for panel in panels for values in panel.curves.values()]
     known = [mean[np.isfinite(mean)] for mean in means if np.isfinite(mean).any()]
     if known:
-        axes.set_ylim(bottom=min(np.quantile(np.concatenate(known), FIRST_EPOCHS), *(mean[-1] for mean in known)))
+        values = np.concatenate(known)
+        floor = min(np.quantile(values, FIRST_EPOCHS), *(mean[-1] for mean in known))
+        axes.set_ylim(bottom=floor - 0.05 * (values.max() - floor))
 
 
 def _scale_falling(axes: Axes, panels: Sequence[Panel]) -> None:

@@ -6,8 +6,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from models.sentence import nearest
-
 
 def complain(model: type[BaseModel], content: Any, error: ValidationError) -> str:
     """One line for the first thing wrong: the key's full path, what was found, what would be right.
@@ -24,17 +22,20 @@ def complain(model: type[BaseModel], content: Any, error: ValidationError) -> st
 
 
 def _describe(model: type[BaseModel], content: Any, problem: Any) -> str:
+    from models.sentence import nearest  # imports torch, which only a mistake needs
+
     kind, loc, context = problem["type"], problem["loc"], problem.get("ctx", {})
     where, found = _path(content, loc, kind), show(problem["input"])
     if kind == "extra_forbidden":
         return f"{where}: unknown key{nearest(str(loc[-1]), _keys(model, loc[:-1]))}"
     if kind == "missing":
         return f"{where}: missing"
-    if kind == "union_tag_not_found":
-        return f"{where}.{context['discriminator'].strip(chr(39))}: missing"
-    if kind == "union_tag_invalid":
+    if kind.startswith("union_tag"):
+        where += "." + context["discriminator"].strip("'")
+        if kind == "union_tag_not_found":
+            return f"{where}: missing"
         tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
-        return f"{where}.{context['discriminator'].strip(chr(39))}: unknown '{context['tag']}'{nearest(context['tag'], tags)}"
+        return f"{where}: unknown '{context['tag']}'{nearest(context['tag'], tags)}"
     if kind == "string_pattern_mismatch":
         return f"{where}: {found} is no name; letters, digits, - and _ make one"
     wanted = one_line(problem["msg"]).removeprefix("Value error, ")
@@ -45,7 +46,9 @@ def _path(content: Any, loc: tuple[int | str, ...], kind: str) -> str:
     """The path as the user wrote it: without the steps that pydantic adds for the members of a union."""
     path = []
     for step in loc:
-        inside = content if isinstance(content, dict) else dict(enumerate(content)) if isinstance(content, list) else {}
+        inside: dict[Any, Any] = (
+            content if isinstance(content, dict) else dict(enumerate(content)) if isinstance(content, list) else {}
+        )
         if step in inside:
             path.append(str(step))
             content = inside[step]

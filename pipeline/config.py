@@ -8,17 +8,18 @@ changes what the row means.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from models import PRESETS, Backbone, Sentence, SentenceError
-from models.sentence import nearest
 from pipeline import paths
 from pipeline.complaints import complain, one_line, reference, show
 from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from models import Backbone, Sentence  # torch, which reading a plan does not need
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
@@ -193,7 +194,7 @@ class Row(Model):
 
     study: str = Field(pattern=NAME, description="a key of studies")
     dataset: str = Field(pattern=NAME, description="a key of datasets")
-    backbone: BackboneSpec = Field(description=f"depth and widths, or a preset: {', '.join(PRESETS)}")
+    backbone: BackboneSpec = Field(description="depth and widths, or the name of a preset: vgg2, vgg11 or vgg16")
     each: str = Field(description="words for every convolution, `conv` among them")
     end: str = Field(description="words that close a block, `pool` among them")
     head: str = Field("", description="words for every hidden dense layer, `dense` among them")
@@ -214,7 +215,7 @@ class Row(Model):
         "best", description="weights that are tested: the chosen epoch's or the last epoch's"
     )
     max_loss: float = Field(1e3, gt=0, description="a run whose mean training loss passes this has diverged, nats")
-    trainer: Trainer = Trainer()
+    trainer: Trainer = Trainer.model_validate({})
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(min_length=1, description="one run each")
     published: Published | None = Field(None, description="what was published for this row")
 
@@ -222,6 +223,9 @@ class Row(Model):
     @classmethod
     def _preset(cls, value: Any) -> Any:
         if isinstance(value, str):
+            from models import PRESETS
+            from models.sentence import nearest
+
             if value not in PRESETS:
                 raise ValueError(f"unknown preset{nearest(value, PRESETS)}")
             return vars(PRESETS[value])
@@ -240,6 +244,8 @@ class Row(Model):
         Raises:
             SentenceError: the sentence has no meaning.
         """
+        from models import Backbone, Sentence
+
         sentence = Sentence(self.each, self.end, self.head, self.activation, self.dropout)
         return Backbone(self.backbone.widths, self.backbone.convs, self.backbone.dense), sentence
 
@@ -298,6 +304,9 @@ def read_params(path: Path = paths.PARAMS) -> Params:
 
 def _check_references(params: Params) -> None:
     """What single values cannot show: names that refer to each other, and sentences that make networks."""
+    from models import SentenceError
+    from models.sentence import nearest
+
     for name, row in params.rows.items():
         for key, value, known in (("study", row.study, params.studies), ("dataset", row.dataset, params.datasets)):
             if value not in known:

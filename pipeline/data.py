@@ -4,6 +4,7 @@ A data set that fits into memory needs no decoding while training, so a batch is
 operation, and augmentation is one more on the whole batch.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +59,7 @@ class Batches:
         self.size = max(1, EVALUATION_PIXELS // (images.shape[2] * images.shape[3]))
 
     def __len__(self) -> int:
-        return -(-len(self.images) // self.size)
+        return math.ceil(len(self.images) / self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return zip(self.images.split(self.size), self.labels.split(self.size), strict=True)

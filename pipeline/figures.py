@@ -35,5 +35,13 @@ def confusion_figure(counts: torch.Tensor, classes: list[str]) -> Figure:
     axes.set_yticks(range(len(classes)), classes)
     if len(classes) <= 20:
         for i, j in torch.nonzero(counts).tolist():
-            axes.text(j, i, str(int(counts[i, j])), ha="center", va="center", fontsize=7, color="white" if shares[i, j] > 0.5 else "black")
+            axes.text(
+                j,
+                i,
+                str(int(counts[i, j])),
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if shares[i, j] > 0.5 else "black",
+            )
     return figure

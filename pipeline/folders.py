@@ -58,7 +58,7 @@ def read(name: str, dataset: Folder, show: Show) -> tuple[Tensor, Tensor, Tensor
     """
     where = f"datasets.{name}.path: {one_line(dataset.path)}"
     try:
-        path = paths.ROOT / Path(dataset.path).expanduser()
+        path = paths.HOME / Path(dataset.path).expanduser()
     except RuntimeError as error:
         raise UserError(f"{where}: {one_line(error)}") from None
     with warnings.catch_warnings():
@@ -164,7 +164,7 @@ def _layout(where: str, files: Collection[Parts], folders: set[Parts]) -> _Layou
     if len(classes) < 2:
         found = f"one class, {one_line(classes[0])}" if classes else "no class folders"
         raise UserError(f"{where}: {found}; {NEEDED}, of two classes or more")
-    rank = {folder: number for number, folder in enumerate(expected)}
+    rank: dict[Parts, int] = {folder: number for number, folder in enumerate(expected)}
     counted = sorted((file for file in files if file[:-1] in rank), key=lambda file: (rank[file[:-1]], file[-1]))
     return _Layout(classes, counted, split)
 

@@ -85,7 +85,8 @@ class Classifier(pl.LightningModule):
         logits, labels = (torch.cat(part) for part in zip(*self._seen, strict=True))
         self._seen.clear()
         if across_devices and self.trainer.world_size > 1:
-            logits, labels = (self.all_gather(part).flatten(0, 1) for part in (logits, labels))
+            gather = self.trainer.strategy.all_gather  # adds a dimension in front, one entry per device
+            logits, labels = (gather(part).flatten(0, 1) for part in (logits, labels))
         measured = self.trainer.strategy.broadcast(epoch_metrics(logits, labels))
         self.epoch_row |= {f"{split}_{name}": value for name, value in measured.items()}
 
@@ -94,8 +95,10 @@ class Classifier(pl.LightningModule):
         if not math.isfinite(train):
             self.failure = f"training loss not finite in epoch {self.current_epoch + 1}"
         elif train > self.row.max_loss:
-            self.failure = f"training loss {train:.4g} over max_loss {self.row.max_loss:g} in epoch {self.current_epoch + 1}"
-        elif self.trainer.num_val_batches and not math.isfinite(selecting):
+            self.failure = (
+                f"training loss {train:.4g} over max_loss {self.row.max_loss:g} in epoch {self.current_epoch + 1}"
+            )
+        elif sum(self.trainer.num_val_batches) and not math.isfinite(selecting):
             self.failure = f"{self.row.select_on} loss not finite in epoch {self.current_epoch + 1}"
         if self.failure:
             self.trainer.should_stop = True
@@ -130,18 +133,18 @@ class Classifier(pl.LightningModule):
 
 
 def make_optimizer(spec: config.Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """torch's optimizer of a row."""
+    """torch's optimizer of a row; one fused kernel updates all weights where torch has one."""
     match spec:
         case config.SGD():
             kwargs = {"momentum": spec.momentum, "nesterov": spec.nesterov}
-            return torch.optim.SGD(parameters, spec.lr, weight_decay=spec.weight_decay, **kwargs)
+            return torch.optim.SGD(parameters, spec.lr, weight_decay=spec.weight_decay, fused=True, **kwargs)
         case config.Adam():
             kind = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
             betas = (spec.beta1, spec.beta2)
-            return kind(parameters, spec.lr, betas=betas, eps=spec.eps, weight_decay=spec.weight_decay)
+            return kind(parameters, spec.lr, betas=betas, eps=spec.eps, weight_decay=spec.weight_decay, fused=True)
         case config.RMSprop():
-            kwargs = {"momentum": spec.momentum, "alpha": spec.alpha, "eps": spec.eps}
-            return torch.optim.RMSprop(parameters, spec.lr, weight_decay=spec.weight_decay, **kwargs)
+            decay, momentum = spec.weight_decay, spec.momentum
+            return torch.optim.RMSprop(parameters, spec.lr, spec.alpha, spec.eps, weight_decay=decay, momentum=momentum)
 
 
 Scheduler = lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau

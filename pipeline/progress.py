@@ -26,8 +26,20 @@ class RowProgress:
         self.finished = 0
         console = Console(file=sys.stderr)
         self.terminal = console.is_terminal
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs {task.fields[note]}"))
-        self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True, disable=not self.terminal)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("epochs {task.fields[note]}"),
+        )
+        self._bar = Progress(
+            *columns,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not self.terminal,
+        )
         self._task = self._bar.add_task(name, total=runs * epochs, note="")
         self._spoke = time.monotonic()
 

@@ -1,16 +1,15 @@
 """A row's outputs from its runs: what DVC tracks, deterministic to the byte.
 
-    metrics.json         means over the runs that finished, and how many did
-    spec.json            the row, the data and the code that they stand for
-    seeds.csv            one line per run: status and every number
-    curves.csv           one line per run and epoch
-    logits.safetensors   `labels` of the test images, N int64, and per run `seed-<n>`, N×K float32
-    weights/             per run `seed-<n>.safetensors`, the state dict of the kept weights
+metrics.json         means over the runs that finished, and how many did
+spec.json            the row, the data and the code that they stand for
+seeds.csv            one line per run: status and every number
+curves.csv           one line per run and epoch
+logits.safetensors   `labels` of the test images, N int64, and per run `seed-<n>`, N×K float32
+weights/             per run `seed-<n>.safetensors`, the state dict of the kept weights
 """
 
 import csv
 import io
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,7 @@ def write(spec: dict[str, Any], runs: dict[int, Path], data: Path, target: Path,
         shutil.copyfile(folder / "weights.safetensors", draft / "weights" / f"seed-{seed}.safetensors")
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(draft, target)
+    draft.replace(target)
     return results
 
 

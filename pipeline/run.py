@@ -13,7 +13,6 @@ and until then `resume.ckpt`. `result.json` is written last, so a folder that ha
 import csv
 import io
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -116,19 +115,19 @@ class Recorder(Checkpoint):
         self.best_weights: dict[str, Tensor] = {}
         self._saved = self._began = time.monotonic()
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._began = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, Classifier)
-        line = {key: module.epoch_row[key] for key in metrics.CURVES}
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        line = {key: pl_module.epoch_row[key] for key in metrics.CURVES}
         self.curves.append(line)
         if self.row.keep == "last" or self._improved():
             self.best_epoch = len(self.curves)
             # Packed as safetensors wants them; in the network they lie channels-last.
             self.best_weights = {
                 key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-                for key, value in module.network.state_dict().items()
+                for key, value in pl_module.network.state_dict().items()
             }
         # The last epoch is not saved: a state is taken up at the start of the next epoch.
         if not trainer.should_stop and len(self.curves) < self.row.epochs:
@@ -149,7 +148,7 @@ class Recorder(Checkpoint):
             draft = self.path.with_suffix(".draft")
             trainer.save_checkpoint(draft)  # by all processes of a run
             if trainer.is_global_zero:
-                os.replace(draft, self.path)
+                draft.replace(self.path)
             self._saved = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:

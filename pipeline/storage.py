@@ -16,10 +16,10 @@ def write_atomically(path: Path, content: bytes) -> None:
             draft.write(content)
             draft.flush()
             os.fsync(draft.fileno())
-            os.chmod(draft.name, 0o644)
-            os.replace(draft.name, path)
+            Path(draft.name).chmod(0o644)
+            Path(draft.name).replace(path)
         except BaseException:
-            os.unlink(draft.name)
+            Path(draft.name).unlink()
             raise
 
 

@@ -254,7 +254,9 @@ def _log_model(run_id: str, model: torch.nn.Module, example: torch.Tensor) -> No
         logits = model(example).numpy()
     with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
         warnings.simplefilter("ignore")
-        mlflow.pytorch.log_model(
+        from mlflow import pytorch  # imports Lightning
+
+        pytorch.log_model(
             model,
             name="model",
             signature=infer_signature(example.numpy(), logits),

@@ -81,7 +81,7 @@ def test_an_impossible_sentence_is_named(part: str, sentence: dict[str, object],
 
 def test_images_smaller_than_the_pools_are_refused() -> None:
     """Broken: a network with an empty feature map would fail inside torch."""
-    with pytest.raises(SentenceError, match="at least 32×32"):
+    with pytest.raises(SentenceError, match="32×32 pixels or more"):
         build(PRESETS["vgg11"], Sentence("conv act", "pool", "dense act"), (1, 8, 8), 10)
 
 

@@ -1,0 +1,143 @@
+"""What was measured for a study: the outputs of the rows that the plan lists, checked against it."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline import paths
+from pipeline.config import Row
+from pipeline.errors import UserError
+from pipeline.plan import PlannedStudy
+from pipeline.stats import Estimate, mean_interval
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One line of seeds.csv: the numbers that it holds, and why the run failed, None if it finished."""
+
+    seed: int
+    failure: str | None
+    numbers: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured for a row.
+
+    Args:
+        name, row: as planned.
+        spec: content of spec.json.
+        runs: in the order of seeds.
+        curves: column of curves.csv to a line of values per run that finished.
+    """
+
+    name: str
+    row: Row
+    spec: dict[str, Any]
+    runs: list[Run]
+    curves: dict[str, list[list[float]]]
+
+    def values(self, column: str) -> dict[int, float]:
+        """A column of seeds.csv by seed, of the runs that finished and have it."""
+        return {run.seed: run.numbers[column] for run in self.runs if run.failure is None and column in run.numbers}
+
+    def estimate(self, column: str) -> Estimate | None:
+        """Mean and interval of a column over the runs that finished; None if there is none."""
+        values = self.values(column)
+        return mean_interval(list(values.values())) if values else None
+
+    @property
+    def failures(self) -> list[Run]:
+        """The runs that failed."""
+        return [run for run in self.runs if run.failure is not None]
+
+    @property
+    def leaking(self) -> bool:
+        """Whether test images chose what was tested on them."""
+        return self.row.select_on == "test"
+
+
+Groups = list[list[Result]]
+"""Ranked rows, one list per data set: accuracies on different images do not compare."""
+
+
+def load(study: PlannedStudy, runs: Path) -> Groups:
+    """The planned rows' results, ranked, best first.
+
+    Args:
+        study: as planned.
+        runs: the folder with a folder of outputs per row.
+
+    Raises:
+        UserError: outputs are missing, damaged or of another version of the row.
+    """
+    groups: dict[str, list[Result]] = {}
+    for name, row in study.rows.items():
+        groups.setdefault(row.dataset, []).append(_load_row(study.name, name, row, runs / name))
+    return [sorted(group, key=standing) for group in groups.values()]
+
+
+def standing(result: Result) -> float:
+    """What results are sorted by; rows in which no run finished come last."""
+    accuracy = result.estimate("test_accuracy")
+    return -accuracy.mean if accuracy else 1.0
+
+
+def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
+    def parse(file: str, reader: Callable[[Path], T]) -> T:
+        path = folder / file
+        try:
+            return reader(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro report@{study}'") from None
+        except (csv.Error, KeyError, TypeError, ValueError):
+            raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force train@{name}'") from None
+
+    spec = parse("spec.json", _read_spec)
+    runs = parse("seeds.csv", _read_runs)
+    epochs = {run.seed: run.numbers["epochs"] for run in runs if run.failure is None}
+    curves = parse("curves.csv", lambda path: _read_curves(path, epochs))
+    planned = row.model_dump(mode="json", exclude={"published"})
+    if spec["row"] != planned or [run.seed for run in runs] != row.seeds:
+        raise UserError(f"{paths.shown(folder)}: of an older version of the row; run 'dvc repro report@{study}'")
+    return Result(name, row, spec, runs, curves)
+
+
+def _read_spec(path: Path) -> dict[str, Any]:
+    spec = json.loads(path.read_bytes())
+    images = {split: spec["images"][split] for split in ("train", "validation", "test")}
+    return {key: spec[key] for key in ("data", "code", "row", "classes", "source")} | {"images": images}
+
+
+def _read_runs(path: Path) -> list[Run]:
+    runs = []
+    for line in _lines(path):
+        words = {key: line.pop(key) for key in ("seed", "status", "reason")}
+        numbers = {key: float(value) for key, value in line.items() if value}
+        failure = words["reason"] if words["status"] == "failed" else None
+        if failure is None and not {"epochs", "test_accuracy"} <= numbers.keys():
+            raise ValueError("a finished run without its numbers")
+        runs.append(Run(int(words["seed"]), failure, numbers))
+    return runs
+
+
+def _read_curves(path: Path, epochs: dict[int, float]) -> dict[str, list[list[float]]]:
+    by_seed: dict[int, list[dict[str, str]]] = {seed: [] for seed in epochs}
+    for line in _lines(path):
+        by_seed.get(int(line["seed"]), []).append(line)
+    if any(len(by_seed[seed]) != count for seed, count in epochs.items()):
+        raise ValueError("not one line per epoch")
+    columns = ["lr", *(f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "auc"))]
+    return {
+        column: [[float(line[column] or "nan") for line in lines] for lines in by_seed.values()] for column in columns
+    }
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, strict=True))

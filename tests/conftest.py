@@ -1,0 +1,66 @@
+"""What tests share: small prepared data, small rows, and a clean process environment."""
+
+import json
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipeline.config import Row
+
+for name in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI", "DISHARMONY_JOBS", "DISHARMONY_PYTHON"):
+    os.environ.pop(name, None)
+
+with warnings.catch_warnings():  # of packages at import, which is not what a test is about
+    warnings.simplefilter("ignore")
+    import pytorch_lightning  # noqa: F401
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data set of three classes that differ in brightness by place: 96 train, 30 validation, 33 test."""
+    counts = {"train": 96, "validation": 30, "test": 33}
+    total = sum(counts.values())
+    draws = torch.Generator().manual_seed(1)
+    labels = torch.arange(total) % 3
+    images = torch.randint(0, 120, (total, 1, 8, 8), generator=draws)
+    for label in range(3):
+        images[labels == label, :, 2 * label : 2 * label + 3] += 90
+    split = torch.cat([torch.full((count,), index) for index, count in enumerate(counts.values())])
+    path = tmp_path_factory.mktemp("data") / "stripes.safetensors"
+    about = {"classes": ["top", "middle", "bottom"], "source": "stripes", "counts": counts}
+    pixels = images.to(torch.uint8)
+    tensors = {"images": pixels, "labels": labels, "split": split.to(torch.uint8)}
+    share = pixels[: counts["train"]].double() / 255
+    tensors |= {"mean": share.mean((0, 2, 3)).float(), "std": share.std((0, 2, 3), correction=0).float()}
+    save_file(tensors, path, metadata={"dataset": json.dumps(about, sort_keys=True)})
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_row() -> Callable[..., Row]:
+    """Makes a small row; keyword arguments change it."""
+
+    def make(**changes: Any) -> Row:
+        base: dict[str, Any] = {
+            "study": "s",
+            "dataset": "stripes",
+            "backbone": {"widths": [4, 8], "convs": [1, 1], "dense": [8]},
+            "each": "conv bn act",
+            "end": "pool drop",
+            "head": "dense act drop",
+            "dropout": 0.2,
+            "optimizer": {"name": "adam", "lr": 0.01},
+            "epochs": 4,
+            "batch": 32,
+            "trainer": {"accelerator": "cpu"},
+            "seeds": [0],
+        }
+        return Row.model_validate(base | changes)
+
+    return make

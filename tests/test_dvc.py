@@ -1,0 +1,90 @@
+"""dvc.yaml names exactly the code that can change a stage's outputs."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+
+# What a stage imports and what cannot touch its outputs, each with the reason.
+HARMLESS = {
+    "models/__init__.py": "names only",
+    "pipeline/__init__.py": "names only",
+    "pipeline/complaints.py": "words of error messages",
+    "pipeline/errors.py": "words of error messages",
+    "pipeline/paths.py": "where files lie, not what is in them",
+    "pipeline/storage.py": "writes bytes that it is given",
+}
+PLANNED = {
+    "pipeline/config.py": "its meaning arrives resolved, in the planned file that the stage depends on",
+    "pipeline/plan.py": "reads that file",
+}
+ORDERING = {
+    "pipeline/train.py": "decides which runs train, not how",
+    "pipeline/workers.py": "starts processes",
+    "pipeline/forkserver.py": "starts processes",
+    "pipeline/store.py": "finds folders by key",
+    "pipeline/progress.py": "shows progress",
+    "pipeline/logbook.py": "sends what is logged",
+    "pipeline/tracking.py": "logs",
+    "pipeline/figures.py": "pictures for the log",
+    "pipeline/inference.py": "loads models for the log",
+}
+MODELS = {
+    "models/normalize.py": "not used by this stage",
+    "models/sentence.py": "checked by plan; what it means is in the planned file",
+    "models/vgg.py": "checked by plan; what it means is in the planned file",
+}
+STAGES = {
+    "plan": (HARMLESS | {"models/normalize.py": "holds no row"}, ["pipeline/plan.py"]),
+    "prepare": (HARMLESS | PLANNED | MODELS, ["pipeline/prepare.py"]),
+    "train": (HARMLESS | PLANNED | ORDERING, ["pipeline/train.py", "pipeline/run.py"]),
+    "report": (HARMLESS | PLANNED | MODELS, ["pipeline/report.py"]),
+}
+
+
+def imports(path: str) -> set[str]:
+    """The project's files that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("models", "pipeline"):
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    files = {f"{name.replace('.', '/')}{end}" for name in found for end in (".py", "/__init__.py")}
+    return {file for file in files if (ROOT / file).is_file()}
+
+
+def closure(start: list[str]) -> set[str]:
+    """All files that some files import, and what those import."""
+    seen, waiting = set(start), list(start)
+    while waiting:
+        fresh = imports(waiting.pop()) - seen
+        seen |= fresh
+        waiting += fresh
+    return seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_code_dependencies_are_the_imports_less_what_cannot_touch_a_number(stage: str) -> None:
+    """Broken: an edit that changes results would not retrain, or one that cannot would retrain everything."""
+    definition = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"][stage]
+    named = {dep for dep in definition.get("do", definition)["deps"] if dep.endswith(".py")}
+    harmless, start = STAGES[stage]
+    assert named == closure(start) - set(harmless)
+    unused = set(harmless) - closure(start)
+    assert unused <= set(HARMLESS | PLANNED | MODELS), f"exempt but not imported: {unused}"
+
+
+def test_only_tracking_imports_mlflow() -> None:
+    """Broken: MLflow's import would slow stages that log nothing, or a result could depend on it."""
+    importing = set()
+    for path in (ROOT / "pipeline").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "mlflow" for name in names):
+                importing.add(path.name)
+    assert importing == {"tracking.py"}

@@ -1,0 +1,299 @@
+"""The whole pipeline with the real DVC and a real MLflow store, in a copy of the project.
+
+The tests of this file build on each other, in order: each changes params.yaml, or kills, and looks at
+what ran and what came out.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+BASE = {
+    "study": "tiny",
+    "dataset": "digits",
+    "backbone": {"widths": [8, 8], "convs": [1, 1], "dense": [8]},
+    "each": "conv bn act",
+    "end": "pool",
+    "head": "dense act",
+    "optimizer": {"name": "adam", "lr": 0.01},
+    "epochs": 2,
+    "batch": 20,
+    "trainer": {"accelerator": "cpu"},
+    "seeds": [0],
+}
+
+
+class Project:
+    """A copy of the project with a small params.yaml of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+        )
+        for name in filter(None, listed.stdout.decode().split("\0")):
+            if (ROOT / name).is_file() and not name.startswith(("tests/", "reports/")) and name != "dvc.lock":
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        self.params: dict[str, Any] = {
+            "datasets": {"digits": {"source": "digits", "train_size": 60, "validation": 0.1}},
+            "studies": {"tiny": {"title": "Tiny", "question": "?"}, "other": {"title": "Other", "question": "?"}},
+            "rows": {name: BASE.copy() for name in ("a", "b", "c")} | {"d": BASE | {"study": "other"}},
+        }
+        self.write()
+        for command in (
+            "init -q",
+            "config user.email tester@localhost",
+            "config user.name tester",
+            "add -A",
+            "commit -qm start",
+        ):
+            subprocess.run(["git", *command.split()], cwd=folder, check=True)
+
+    def write(self) -> None:
+        YAML(typ="safe").dump(self.params, self.folder / "params.yaml")
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        # The project's own Python is named; the first on PATH is another one.
+        return os.environ | {"DISHARMONY_PYTHON": sys.executable, "PATH": "/usr/bin:/bin"} | extra
+
+    def run(self, *command: str, **extra: str) -> str:
+        """What a command prints, stdout and stderr."""
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=self.folder, env=self.environment(**extra),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def repro(self, *arguments: str, **extra: str) -> tuple[list[str], str]:
+        """The stages that `dvc repro` ran, and all that it printed."""
+        printed = self.run("dvc", "repro", *arguments, **extra)
+        return re.findall(r"Running stage '(.+)'", printed), printed
+
+    def outputs(self) -> dict[str, str]:
+        files = [
+            path for name in ("runs", "reports", "data") for path in (self.folder / name).rglob("*") if path.is_file()
+        ]
+        return {
+            str(path.relative_to(self.folder)): hashlib.md5(path.read_bytes()).hexdigest() for path in sorted(files)
+        }
+
+    def lock(self) -> str:
+        return (self.folder / "dvc.lock").read_text()
+
+    def client(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.folder / '.mlflow' / 'mlflow.db'}")
+
+    def logged(self, client: MlflowClient | None = None) -> list[tuple[str, str, str, str]]:
+        """Row, seed, status and key of every run that MLflow shows."""
+        client = client or self.client()
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        runs = client.search_runs(experiments, max_results=1000)
+        tags = [(run.data.tags, run.info.status) for run in runs]
+        return sorted((tag["row"], tag["seed"], status, tag["key"]) for tag, status in tags)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+def test_everything_runs_from_nothing(project: Project) -> None:
+    """Broken: `dvc repro` on a fresh clone."""
+    stages, printed = project.repro()
+    trains = {f"train@{row}" for row in "abcd"}
+    assert set(stages) == {"plan", "prepare@digits", "report@tiny", "report@other"} | trains
+    assert "Warning" not in printed
+    assert [(row, status) for row, _, status, _ in project.logged()] == [(row, "FINISHED") for row in "abcd"]
+
+
+def test_a_second_time_nothing_runs(project: Project) -> None:
+    """Broken: an output would differ from what DVC recorded."""
+    assert project.repro()[0] == []
+
+
+def test_metrics_plots_and_parameters_are_dvcs(project: Project) -> None:
+    """Broken: DVC's own comparisons would not know the results."""
+    assert "test_accuracy" in project.run("dvc", "metrics", "show")
+    assert "curves.csv" in project.run("dvc", "plots", "show", "--json")
+
+
+def test_the_logged_model_predicts(project: Project) -> None:
+    """Broken: the model in MLflow could not be loaded, or would not be the one that was tested."""
+    import mlflow
+    import torch
+    from mlflow import pytorch
+    from safetensors.torch import load_file
+
+    from pipeline import prepared
+
+    mlflow.set_tracking_uri(f"sqlite:///{project.folder / '.mlflow' / 'mlflow.db'}")
+    experiment = project.client().get_experiment_by_name("tiny")
+    assert experiment is not None
+    (found,) = project.client().search_runs([experiment.experiment_id], "tags.row = 'a'")
+    model = pytorch.load_model(f"runs:/{found.info.run_id}/model")
+    images, _ = prepared.read(project.folder / "data" / "digits.safetensors", prepared.TEST)
+    logits = load_file(project.folder / "runs" / "tiny" / "a" / "logits.safetensors")["seed-0"]
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images.float()), logits)
+    history = project.client().get_metric_history(found.info.run_id, "val_loss")
+    assert [metric.step for metric in history] == [1, 2]
+    assert found.data.params["optimizer.lr"] == "0.01"
+    assert {artifact.path for artifact in project.client().list_artifacts(found.info.run_id)} >= {
+        "curves.png",
+        "confusion.png",
+    }
+
+
+def test_an_edited_row_trains_alone(project: Project) -> None:
+    """Broken: an edit would retrain rows that it does not touch."""
+    project.params["rows"]["a"]["epochs"] = 3
+    project.write()
+    assert project.repro()[0] == ["plan", "train@a", "report@tiny"]
+
+
+def test_a_new_seed_trains_alone(project: Project) -> None:
+    """Broken: adding seeds until a claim is decided would train everything again."""
+    project.params["rows"]["b"]["seeds"] = [0, 1]
+    project.write()
+    stages, printed = project.repro()
+    assert stages == ["plan", "train@b", "report@tiny"]
+    assert re.findall(r"^b seed (\d)", printed, re.M) == ["1"]
+
+
+def test_a_removed_row_leaves_its_report(project: Project) -> None:
+    """Broken: a removed row would haunt its report, or other studies would be written again."""
+    assert "`c`" in (project.folder / "reports" / "tiny.md").read_text()
+    del project.params["rows"]["c"]
+    project.write()
+    assert project.repro()[0] == ["plan", "report@tiny"]
+    assert "`c`" not in (project.folder / "reports" / "tiny.md").read_text()
+
+
+def test_a_publication_changes_the_report_alone(project: Project) -> None:
+    """Broken: correcting a published number would train."""
+    project.params["rows"]["b"]["published"] = {"accuracy": 0.5, "source": "somewhere"}
+    project.write()
+    assert project.repro()[0] == ["plan", "report@tiny"]
+
+
+def test_forced_training_gives_the_same_bytes_with_one_worker(project: Project) -> None:
+    """Broken: a result would depend on the number of workers, or `-f` would only pick up what is there."""
+    lock = project.lock()
+    stages, printed = project.repro("-f", "report@tiny", DISHARMONY_JOBS="1")
+    assert "train@b" in stages
+    assert sorted(re.findall(r"^b seed (\d)", printed, re.M)) == ["0", "1"]
+    assert project.lock() == lock
+    seen = [(row, seed) for row, seed, status, _ in project.logged() if row == "b" and status == "FINISHED"]
+    assert seen == [("b", "0"), ("b", "1")]
+
+
+def test_killed_twice_it_ends_with_the_same_bytes(project: Project) -> None:
+    """Broken: a kill would lose work, change results, or leave runs in MLflow that never end."""
+    project.params["rows"]["a"] |= {"epochs": 400, "seeds": [0, 1, 2]}
+    project.write()
+    for _ in range(2):
+        kill_while_training(project)
+    assert any(status == "RUNNING" for _, _, status, _ in project.logged())
+    project.repro()
+    outputs, lock = project.outputs(), project.lock()
+    keys = [run for run in project.logged() if run[0] == "a" and run[2] != "FINISHED"]
+    assert keys == []
+    forced, _ = project.repro("-f", "-s", "train@a")
+    assert forced == ["train@a"]
+    assert project.outputs() == outputs
+    assert project.lock() == lock
+    statuses = {status for _, _, status, _ in project.logged()}
+    assert statuses == {"FINISHED"}
+    latest = project.run("json.tool", "runs/tiny/a/spec.json")
+    assert '"epochs": 400' in latest
+
+
+def kill_while_training(project: Project) -> None:
+    """Starts a training and kills its process group once a resume state has been written or renewed."""
+    store = project.folder / ".store" / "runs"
+    before = {path: path.stat().st_mtime_ns for path in store.glob("*/resume.ckpt")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"], cwd=project.folder, env=project.environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        for _ in range(1200):
+            time.sleep(0.1)
+            now = {path: path.stat().st_mtime_ns for path in store.glob("*/resume.ckpt")}
+            if any(before.get(path) != stamp for path, stamp in now.items()):
+                return
+            assert process.poll() is None, "the training was over before it could be killed"
+        pytest.fail("no resume state was written")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture
+def server(project: Project, tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The address of an MLflow server, and the command that starts it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    database = f"sqlite:///{tmp_path / 'server.db'}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    yield (
+        f"http://127.0.0.1:{port}",
+        [*command, "--backend-store-uri", database, "--artifacts-destination", str(tmp_path / "artifacts")],
+    )
+
+
+def test_a_server_that_is_away_costs_no_result(project: Project, server: tuple[str, list[str]]) -> None:
+    """Broken: a tracking server that goes away would end a training, or its runs would never be logged."""
+    address, command = server
+    project.params["rows"]["b"]["epochs"] = 3
+    project.write()
+    printed = project.run("dvc", "repro", "report@tiny", MLFLOW_TRACKING_URI=address)
+    assert printed.count(f"not logged to {address}") == 1
+    assert "b: 2 of 2 runs finished" in printed
+    environment = project.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        for _ in range(300):
+            time.sleep(0.1)
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", int(address.rsplit(":", 1)[1]))) == 0:
+                    break
+        assert "2 runs logged" in project.run("pipeline.tracking", MLFLOW_TRACKING_URI=address)
+        assert [run[:3] for run in project.logged(MlflowClient(address))] == [
+            ("b", "0", "FINISHED"),
+            ("b", "1", "FINISHED"),
+        ]
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def test_a_queued_experiment_lands_in_the_same_stores(project: Project) -> None:
+    """Broken: `dvc exp run --queue` would train in a copy whose runs nobody finds again."""
+    for command in ("add -A", "commit -qm results"):
+        subprocess.run(["git", *command.split()], cwd=project.folder, check=True)
+    before = len(project.logged())
+    project.run("dvc", "exp", "run", "--queue", "-S", "rows.d.optimizer.lr=0.02", "report@other")
+    project.run("dvc", "exp", "run", "--run-all")
+    runs = project.logged()
+    assert len(runs) == before + 1
+    assert {status for _, _, status, _ in runs} == {"FINISHED"}
