@@ -2,6 +2,7 @@
 .PHONY: help install quickstart test lint ui lock
 
 PYTHON ?= python3
+PORT ?= 5000
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -24,7 +25,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 quickstart: $(INSTALLED) ## Train and compare the six rows of the study quickstart
-	$(BIN)/dvc repro report@quickstart
+	$(BIN)/python -m dvc repro report@quickstart
 	@pipeline/python -m pipeline.report --show quickstart
 	@echo "MLflow UI:  make ui"
 
@@ -37,8 +38,9 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/pyright
 
 ui: $(INSTALLED) ## Open the MLflow UI on http://127.0.0.1:5000
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
-	    --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/.mlflow/mlflow.db}
+	@mkdir -p .mlflow
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/python -m mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
+	    --backend-store-uri sqlite:///$(CURDIR)/.mlflow/mlflow.db
 
 lock: ## Pin all dependencies anew in requirements.lock (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

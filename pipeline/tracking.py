@@ -92,7 +92,7 @@ class MlflowLog:
         self._client: MlflowClient | None = None
         self._experiments: dict[str, str] = {}
         self._open: dict[str, str] = {}
-        self._buffers: dict[str, list[Metric]] = {}
+        self._buffers: dict[str, dict[tuple[str, int], Metric]] = {}
         self._flushed = 0.0
 
     @property
@@ -113,13 +113,13 @@ class MlflowLog:
             self.client.log_batch(run_id, params=[Param(key, value) for key, value in flat(run.row, run.seed).items()])
             self.client.log_inputs(run_id, datasets=[_dataset(run)])
         self._open[run.key] = run_id
-        self._buffers[run.key] = []
+        self._buffers[run.key] = {}
 
     def epoch(self, run: LoggedRun, line: dict[str, Any], stamp: int) -> None:
         """Takes a line of curves.csv, and sends those that wait."""
         step = int(line["epoch"])
-        lines = [Metric(key, float(value), stamp, step) for key, value in line.items() if key != "epoch"]
-        self._buffers[run.key] += lines
+        values = {key: float(value) for key, value in line.items() if key != "epoch"}
+        self._buffers[run.key] |= {(key, step): Metric(key, value, stamp, step) for key, value in values.items()}
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             for key in self._open:
                 self._flush(key)
@@ -169,7 +169,7 @@ class MlflowLog:
         if not buffer:
             return
         known = {metric.step for metric in self.client.get_metric_history(run_id, "lr")}
-        fresh = [metric for metric in buffer if metric.step not in known]
+        fresh = [metric for metric in buffer.values() if metric.step not in known]
         for start in range(0, len(fresh), 1000):
             self.client.log_batch(run_id, metrics=fresh[start : start + 1000])
         buffer.clear()

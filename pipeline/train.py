@@ -81,12 +81,12 @@ def train_missing(name: str, row: Row, missing: list[LoggedRun], tracker: Tracke
     images: Counter[int] = Counter()
     jobs = min(workers.default_jobs(row), max(1, len(tasks)))
     with RowProgress(name, len(tasks), row.epochs) as progress:
-        for run in missing:
-            tracker.begin(run)
 
         def handle(event: workers.Event) -> None:
             run = by_seed[event.task.seed]
-            if event.kind == "epoch":
+            if event.kind == "start":
+                tracker.begin(run)
+            elif event.kind == "epoch":
                 seconds[run.seed] += event.content["seconds"]
                 images[run.seed] += event.content["images"]
                 progress.epoch(run.seed, event.content["epoch"])

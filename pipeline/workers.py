@@ -38,7 +38,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a run: `epoch` with what it reports, `end`, or `crash` with the error."""
+    """What happened to a run: `start`, `epoch` with what it reports, `end`, or `crash` with the error."""
 
     task: Task
     kind: str
@@ -90,6 +90,7 @@ def train_all(tasks: Iterable[Task], jobs: int, handle: Callable[[Event], None])
             while waiting and slots:
                 crew = _start(waiting.popleft(), slots.pop(0))
                 crews[crew.pipe] = crew
+                handle(Event(crew.task, "start"))
             for pipe in wait(list(crews)):
                 assert isinstance(pipe, Connection)
                 crew = crews[pipe]

@@ -52,7 +52,7 @@ class Project:
         self.params: dict[str, Any] = {
             "datasets": {"digits": {"source": "digits", "train_size": 60, "validation": 0.1}},
             "studies": {"tiny": {"title": "Tiny", "question": "?"}, "other": {"title": "Other", "question": "?"}},
-            "rows": {name: BASE.copy() for name in ("a", "b", "c")} | {"d": BASE | {"study": "other"}},
+            "rows": {name: BASE.copy() for name in ("a", "b")} | {"d": BASE | {"study": "other"}},
         }
         self.write()
         for command in (
@@ -116,10 +116,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_everything_runs_from_nothing(project: Project) -> None:
     """Broken: `dvc repro` on a fresh clone."""
     stages, printed = project.repro()
-    trains = {f"train@{row}" for row in "abcd"}
+    trains = {f"train@{row}" for row in "abd"}
     assert set(stages) == {"plan", "prepare@digits", "report@tiny", "report@other"} | trains
     assert "Warning" not in printed
-    assert [(row, status) for row, _, status, _ in project.logged()] == [(row, "FINISHED") for row in "abcd"]
+    assert [(row, status) for row, _, status, _ in project.logged()] == [(row, "FINISHED") for row in "abd"]
 
 
 def test_a_second_time_nothing_runs(project: Project) -> None:
@@ -160,13 +160,6 @@ def test_the_logged_model_predicts(project: Project) -> None:
     }
 
 
-def test_an_edited_row_trains_alone(project: Project) -> None:
-    """Broken: an edit would retrain rows that it does not touch."""
-    project.params["rows"]["a"]["epochs"] = 3
-    project.write()
-    assert project.repro()[0] == ["plan", "train@a", "report@tiny"]
-
-
 def test_a_new_seed_trains_alone(project: Project) -> None:
     """Broken: adding seeds until a claim is decided would train everything again."""
     project.params["rows"]["b"]["seeds"] = [0, 1]
@@ -174,15 +167,6 @@ def test_a_new_seed_trains_alone(project: Project) -> None:
     stages, printed = project.repro()
     assert stages == ["plan", "train@b", "report@tiny"]
     assert re.findall(r"^b seed (\d)", printed, re.M) == ["1"]
-
-
-def test_a_removed_row_leaves_its_report(project: Project) -> None:
-    """Broken: a removed row would haunt its report, or other studies would be written again."""
-    assert "`c`" in (project.folder / "reports" / "tiny.md").read_text()
-    del project.params["rows"]["c"]
-    project.write()
-    assert project.repro()[0] == ["plan", "report@tiny"]
-    assert "`c`" not in (project.folder / "reports" / "tiny.md").read_text()
 
 
 def test_a_publication_changes_the_report_alone(project: Project) -> None:
@@ -195,8 +179,8 @@ def test_a_publication_changes_the_report_alone(project: Project) -> None:
 def test_forced_training_gives_the_same_bytes_with_one_worker(project: Project) -> None:
     """Broken: a result would depend on the number of workers, or `-f` would only pick up what is there."""
     lock = project.lock()
-    stages, printed = project.repro("-f", "report@tiny", DISHARMONY_JOBS="1")
-    assert "train@b" in stages
+    stages, printed = project.repro("-f", "-s", "train@b", DISHARMONY_JOBS="1")
+    assert stages == ["train@b"]
     assert sorted(re.findall(r"^b seed (\d)", printed, re.M)) == ["0", "1"]
     assert project.lock() == lock
     seen = [(row, seed) for row, seed, status, _ in project.logged() if row == "b" and status == "FINISHED"]
@@ -205,7 +189,7 @@ def test_forced_training_gives_the_same_bytes_with_one_worker(project: Project) 
 
 def test_killed_twice_it_ends_with_the_same_bytes(project: Project) -> None:
     """Broken: a kill would lose work, change results, or leave runs in MLflow that never end."""
-    project.params["rows"]["a"] |= {"epochs": 400, "seeds": [0, 1, 2]}
+    project.params["rows"]["a"] |= {"epochs": 600, "seeds": [0, 1]}
     project.write()
     for _ in range(2):
         kill_while_training(project)
@@ -220,12 +204,10 @@ def test_killed_twice_it_ends_with_the_same_bytes(project: Project) -> None:
     assert project.lock() == lock
     statuses = {status for _, _, status, _ in project.logged()}
     assert statuses == {"FINISHED"}
-    latest = project.run("json.tool", "runs/tiny/a/spec.json")
-    assert '"epochs": 400' in latest
 
 
 def kill_while_training(project: Project) -> None:
-    """Starts a training and kills its process group once a resume state has been written or renewed."""
+    """Starts a training and kills its process group in the middle: MLflow shows it, and a resume state is new."""
     store = project.folder / ".store" / "runs"
     before = {path: path.stat().st_mtime_ns for path in store.glob("*/resume.ckpt")}
     process = subprocess.Popen(
@@ -236,7 +218,8 @@ def kill_while_training(project: Project) -> None:
         for _ in range(1200):
             time.sleep(0.1)
             now = {path: path.stat().st_mtime_ns for path in store.glob("*/resume.ckpt")}
-            if any(before.get(path) != stamp for path, stamp in now.items()):
+            fresh = any(before.get(path) != stamp for path, stamp in now.items())
+            if fresh and any(status == "RUNNING" for _, _, status, _ in project.logged()):
                 return
             assert process.poll() is None, "the training was over before it could be killed"
         pytest.fail("no resume state was written")
@@ -259,12 +242,14 @@ def server(project: Project, tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     )
 
 
-def test_a_server_that_is_away_costs_no_result(project: Project, server: tuple[str, list[str]]) -> None:
-    """Broken: a tracking server that goes away would end a training, or its runs would never be logged."""
+def test_an_edited_row_trains_alone_though_the_server_is_away(project: Project, server: tuple[str, list[str]]) -> None:
+    """Broken: an edit would retrain rows that it does not touch; a tracking server that goes away would end a
+    training, or its runs would never be logged."""
     address, command = server
     project.params["rows"]["b"]["epochs"] = 3
     project.write()
-    printed = project.run("dvc", "repro", "report@tiny", MLFLOW_TRACKING_URI=address)
+    stages, printed = project.repro(MLFLOW_TRACKING_URI=address)
+    assert stages == ["plan", "train@b", "report@tiny"]
     assert printed.count(f"not logged to {address}") == 1
     assert "b: 2 of 2 runs finished" in printed
     environment = project.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
@@ -287,13 +272,23 @@ def test_a_server_that_is_away_costs_no_result(project: Project, server: tuple[s
         process.wait()
 
 
+def test_a_removed_row_leaves_its_report(project: Project) -> None:
+    """Broken: a removed row would haunt its report, or other studies would be written again."""
+    assert "`b`" in (project.folder / "reports" / "tiny.md").read_text()
+    del project.params["rows"]["b"]
+    project.write()
+    assert project.repro()[0] == ["plan", "report@tiny"]
+    assert "`b`" not in (project.folder / "reports" / "tiny.md").read_text()
+
+
 def test_a_queued_experiment_lands_in_the_same_stores(project: Project) -> None:
     """Broken: `dvc exp run --queue` would train in a copy whose runs nobody finds again."""
     for command in ("add -A", "commit -qm results"):
         subprocess.run(["git", *command.split()], cwd=project.folder, check=True)
     before = len(project.logged())
     project.run("dvc", "exp", "run", "--queue", "-S", "rows.d.optimizer.lr=0.02", "report@other")
-    project.run("dvc", "exp", "run", "--run-all")
+    # DVC starts the worker of its queue by the name `dvc`.
+    project.run("dvc", "exp", "run", "--run-all", PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin")
     runs = project.logged()
     assert len(runs) == before + 1
     assert {status for _, _, status, _ in runs} == {"FINISHED"}
