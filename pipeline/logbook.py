@@ -98,10 +98,10 @@ class Tracker:
         """A run has finished an epoch; `line` is one of curves.csv."""
         self._send("epoch", run, line, _now())
 
-    def end(self, run: LoggedRun, seconds: float = 0.0, images: int = 0) -> None:
+    def end(self, run: LoggedRun, speed: dict[str, float] | None = None) -> None:
         """A run is over: all of its folder is logged, and its speed if it was trained just now."""
         run.mark("pending")
-        self._send("end", run, seconds, images, _now())
+        self._send("end", run, speed or {}, _now())
 
     def sweep(self, study: str, name: str, keep: set[str]) -> None:
         """Marks the runs of a study that a kill has left running, but for those of this row with a key in `keep`."""

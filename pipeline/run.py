@@ -46,7 +46,7 @@ def train(row: Row, seed: int, data: Path, folder: Path, report: Report) -> None
         seed: of all random numbers.
         data: a file that `prepare` wrote.
         folder: of this run; `resume.ckpt` in it is taken up.
-        report: called after each epoch with a line of curves.csv, its seconds and its images.
+        report: called after each epoch with a line of curves.csv, its images, its seconds, and those spent training.
     """
     torch.set_num_threads(1)
     _hush_lightning()
@@ -113,10 +113,13 @@ class Recorder(Checkpoint):
         self.curves: list[dict[str, float]] = []
         self.best_epoch = 0
         self.best_weights: dict[str, Tensor] = {}
-        self._saved = self._began = time.monotonic()
+        self._saved = self._began = self._trained = time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._began = time.monotonic()
+        self._began = self._trained = time.monotonic()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._trained = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
@@ -133,8 +136,10 @@ class Recorder(Checkpoint):
         if not trainer.should_stop and len(self.curves) < self.row.epochs:
             self._save(trainer)
         now = time.monotonic()
+        trained = self._trained if self._trained > self._began else now  # now where nothing was validated
         images = len(trainer.train_dataloader or ()) * self.row.batch
-        self.report({"epoch": line, "seconds": now - self._began, "images": images})
+        times = {"seconds": now - self._began, "training_seconds": trained - self._began}
+        self.report({"epoch": line, "images": images, **times})
 
     def _improved(self) -> bool:
         key = f"val_{self.row.select_by}"

@@ -1,6 +1,6 @@
 """The run store: finished and half-finished runs, outside the DVC outputs, which DVC deletes before a rerun.
 
-    .store/runs/<key>/           one run, see run.py; `spec.json` says what it is
+    .store/runs/<key>/           one run, see run.py; `logged.json` says what it is and where it is logged
     .store/rows/<study>/<row>    whether the row's last training was completed
     .store/locks/                one writer per row, one per run
 

@@ -125,7 +125,7 @@ class MlflowLog:
                 self._flush(key)
             self._flushed = time.monotonic()
 
-    def end(self, run: LoggedRun, seconds: float, images: int, stamp: int) -> None:
+    def end(self, run: LoggedRun, speed: dict[str, float], stamp: int) -> None:
         """Logs all that the run's folder holds, and closes its MLflow run."""
         if run.key not in self._open:
             self.begin(run)
@@ -135,9 +135,7 @@ class MlflowLog:
                 self.epoch(run, line, stamp)
         self._flush(run.key)
         numbers = {key: value for key, value in result.items() if isinstance(value, (int, float))}
-        if seconds:
-            numbers |= {"seconds": seconds, "images_per_second": images / seconds}
-        finals = [Metric(key, float(value), stamp, result["epochs"]) for key, value in numbers.items()]
+        finals = [Metric(key, float(value), stamp, result["epochs"]) for key, value in (numbers | speed).items()]
         self.client.log_batch(run_id, metrics=finals)
         _log_artifacts(self.client, run_id, run)
         if result["status"] == "failed":
@@ -295,7 +293,7 @@ def main() -> None:
     """Logs what an earlier stage could not."""
     log, done = MlflowLog(), 0
     for run in unlogged([]):
-        if problem := attempt(log.end, run, 0.0, 0, int(time.time() * 1000)):
+        if problem := attempt(log.end, run, {}, int(time.time() * 1000)):
             raise UserError(f"{tracking_uri()}: {problem}; {done} runs were logged before")
         done += 1
     print(f"{done} runs logged to {tracking_uri()}")

@@ -77,8 +77,7 @@ def train_missing(name: str, row: Row, missing: list[LoggedRun], tracker: Tracke
     tasks = [workers.Task(row, run.seed, data, run.folder) for run in missing]
     by_seed = {run.seed: run for run in missing}
     crashes: list[str] = []
-    seconds: Counter[int] = Counter()
-    images: Counter[int] = Counter()
+    spent = {run.seed: Counter[str]() for run in missing}
     jobs = min(workers.default_jobs(row), max(1, len(tasks)))
     with RowProgress(name, len(tasks), row.epochs) as progress:
 
@@ -87,13 +86,12 @@ def train_missing(name: str, row: Row, missing: list[LoggedRun], tracker: Tracke
             if event.kind == "start":
                 tracker.begin(run)
             elif event.kind == "epoch":
-                seconds[run.seed] += event.content["seconds"]
-                images[run.seed] += event.content["images"]
+                spent[run.seed].update({key: value for key, value in event.content.items() if key != "epoch"})
                 progress.epoch(run.seed, event.content["epoch"])
                 tracker.epoch(run, event.content["epoch"])
             elif event.kind == "end":
                 progress.end(run.seed, outcome(store.result(run.folder)))
-                tracker.end(run, seconds[run.seed], images[run.seed])
+                tracker.end(run, speed(spent[run.seed]))
             else:
                 lines = event.content.strip().splitlines()
                 crashes.append(f"seed {run.seed}: {lines[-1]}")
@@ -128,6 +126,13 @@ def check_fit(name: str, row: Row, info: prepared.Info) -> None:
         raise UserError(
             f"rows.{name}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none"
         )
+
+
+def speed(spent: Counter[str]) -> dict[str, float]:
+    """What a run cost on this machine, for the log only: seconds of its epochs, and images per second of training."""
+    if not spent["training_seconds"]:
+        return {}
+    return {"seconds": spent["seconds"], "images_per_second": spent["images"] / spent["training_seconds"]}
 
 
 def outcome(result: dict[str, Any]) -> str:
