@@ -38,6 +38,8 @@ def _describe(model: type[BaseModel], content: Any, problem: Any) -> str:
         return f"{where}: unknown '{context['tag']}'{nearest(context['tag'], tags)}"
     if kind == "string_pattern_mismatch":
         return f"{where}: {found} is no name; letters, digits, - and _ make one"
+    if kind == "too_short":
+        return f"{where}: found {found}; {context['min_length']} or more needed"
     wanted = one_line(problem["msg"]).removeprefix("Value error, ")
     return f"{where}: found {found}; {wanted[0].lower()}{wanted[1:]}"
 

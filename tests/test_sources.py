@@ -176,7 +176,7 @@ def test_home_and_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Else paths as people write them are not found."""
     pack(tmp_path, FLAT, "zip")
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "HOME", tmp_path)
     for path in ("~/images.zip", "images.zip"):
         assert len(load(Path(path)).images) == 6
 
