@@ -5,6 +5,7 @@ PYTHON ?= python3
 PORT ?= 5000
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
 help: ## Show this help
@@ -12,16 +13,15 @@ help: ## Show this help
 
 install: $(INSTALLED) ## Make .venv from requirements.lock, hashes checked
 
-# uv installs four times faster; where it cannot be had, pip does the same.
+# uv installs four times faster than pip; where it cannot be had or cannot connect, pip does the same.
 $(INSTALLED): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; name another with make PYTHON=python3.12" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	if $(BIN)/python -m pip install --quiet uv; then \
-	    $(BIN)/python -m uv pip install --python $(BIN)/python --require-hashes -r requirements.lock; \
-	else \
-	    $(BIN)/python -m pip install --require-hashes -r requirements.lock; \
-	fi
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "error: $(PYTHON) is older than 3.11; name another, as in: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Installing into $(VENV): 6 GB, most of it CUDA libraries"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@{ $(PIP) uv && $(BIN)/python -m uv pip install --python $(BIN)/python --require-hashes -r requirements.lock; } || \
+	    $(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 quickstart: $(INSTALLED) ## Train and compare the six rows of the study quickstart
