@@ -20,7 +20,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "Installing into $(VENV): 6 GB, most of it CUDA libraries"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@{ $(PIP) uv && $(BIN)/python -m uv pip install --python $(BIN)/python --require-hashes -r requirements.lock; } || \
-	    $(PIP) --require-hashes -r requirements.lock
+	    $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
