@@ -19,7 +19,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	    { echo "error: $(PYTHON) is older than 3.11; name another, as in: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Installing into $(VENV): 6 GB, most of it CUDA libraries"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@{ $(PIP) uv && $(BIN)/python -m uv pip install --python $(BIN)/python --require-hashes -r requirements.lock; } || \
+	@{ $(PIP) uv && $(BIN)/python -m uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock; } || \
 	    $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@

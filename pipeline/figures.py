@@ -13,7 +13,8 @@ def curves_figure(path: Path) -> Figure:
     """Accuracy, loss and AUC of a run by epoch."""
     with path.open(newline="") as file:
         lines = list(csv.DictReader(file))
-    figure = Figure(figsize=(9, 3), layout="constrained")
+    figure = Figure(figsize=(9, 3))
+    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.15, top=0.9)
     for axes, name in zip(figure.subplots(1, 3), EPOCH, strict=True):
         for split, style in (("train", ":"), ("val", "-")):
             values = [float(line[f"{split}_{name}"]) for line in lines]
