@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINE_SECONDS = 30.0
 """Where there is no terminal, a line at most this often says how far a row is."""
@@ -26,20 +26,14 @@ class RowProgress:
         self.finished = 0
         console = Console(file=sys.stderr)
         self.terminal = console.is_terminal
+        # 80 columns hold the longest row names with this.
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("epochs {task.fields[note]}"),
+            BarColumn(bar_width=14),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} epochs {task.fields[note]}"),
+            TimeRemainingColumn(compact=True),
         )
-        self._bar = Progress(
-            *columns,
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not self.terminal,
-        )
+        self._bar = Progress(*columns, console=console, transient=True, disable=not self.terminal)
         self._task = self._bar.add_task(name, total=runs * epochs, note="")
         self._spoke = time.monotonic()
 
@@ -53,7 +47,7 @@ class RowProgress:
     def epoch(self, seed: int, line: dict[str, Any]) -> None:
         """A run has finished an epoch."""
         self.done[seed] = int(line["epoch"])
-        self._show(f"seed {seed}: {_accuracy(line)}")
+        self._show(f"seed {seed} val {line['val_accuracy']:.3f}")
 
     def end(self, seed: int, text: str) -> None:
         """A run is over."""
@@ -68,7 +62,3 @@ class RowProgress:
         if not self.terminal and time.monotonic() - self._spoke > LINE_SECONDS:
             self._spoke = time.monotonic()
             print(f"{self.name}: {done} of {self.runs * self.epochs} epochs; {note}", file=sys.stderr)
-
-
-def _accuracy(line: dict[str, Any]) -> str:
-    return f"epoch {line['epoch']:.0f}, train {line['train_accuracy']:.3f}, val {line['val_accuracy']:.3f}"
