@@ -23,7 +23,6 @@ class RowProgress:
     def __init__(self, name: str, runs: int, epochs: int) -> None:
         self.name, self.runs, self.epochs = name, runs, epochs
         self.done: dict[int, int] = {}
-        self.finished = 0
         console = Console(file=sys.stderr)
         self.terminal = console.is_terminal
         # 80 columns hold the longest row names with this.
@@ -52,7 +51,6 @@ class RowProgress:
     def end(self, seed: int, text: str) -> None:
         """A run is over."""
         self.done[seed] = self.epochs  # early stopping counts as done
-        self.finished += 1
         self._bar.console.print(f"{self.name} seed {seed}: {text}", highlight=False, markup=False)
         self._show("")
 
