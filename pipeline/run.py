@@ -28,6 +28,7 @@ from torch import Tensor
 from pipeline import metrics, prepared
 from pipeline.config import Row
 from pipeline.data import Batches, Images
+from pipeline.devices import uses_gpu
 from pipeline.module import Classifier
 from pipeline.storage import write_atomically, write_json
 
@@ -79,7 +80,7 @@ def make_trainer(row: Row, callbacks: list[pl.Callback]) -> pl.Trainer:
     # Deterministic kernels, without filling fresh memory with nan, which no deterministic program reads.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return pl.Trainer(
-        accelerator=row.trainer.accelerator,
+        accelerator="gpu" if uses_gpu(row) else "cpu",
         devices=row.trainer.devices,
         strategy=row.trainer.strategy,
         precision=row.trainer.precision,

@@ -47,13 +47,12 @@ def connect() -> MlflowClient:
     """A client of the tracking store; the SQLite store is made once, under a lock."""
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
-    client = MlflowClient(uri)
-    if uri.startswith("sqlite"):
-        paths.MLFLOW.mkdir(parents=True, exist_ok=True)
-        # Processes that meet a new database at once would all create its tables.
-        with store.Lock("mlflow", wait=True):
-            client.search_experiments(max_results=1)
-    return client
+    if not uri.startswith("sqlite"):
+        return MlflowClient(uri)
+    paths.MLFLOW.mkdir(parents=True, exist_ok=True)
+    # A client makes the tables of a new database; processes that meet it at once would all try.
+    with store.Lock("mlflow", wait=True):
+        return MlflowClient(uri)
 
 
 def serve(pipe: Connection) -> None:

@@ -20,6 +20,7 @@ import torch
 from models import SentenceError, build
 from pipeline import paths, plan, prepared, results, store, workers
 from pipeline.config import Row
+from pipeline.devices import uses_gpu
 from pipeline.errors import UserError, command
 from pipeline.logbook import LoggedRun, Tracker, unlogged
 from pipeline.progress import RowProgress
@@ -112,7 +113,7 @@ def check_fit(name: str, row: Row, info: prepared.Info) -> None:
     """Whether a row fits its data and this machine.
 
     Raises:
-        UserError: images too small for the backbone, a batch over the training images, no GPU.
+        UserError: images too small for the backbone, a batch over the training images, no GPU for what needs one.
     """
     try:
         build(*row.network(), info.shape, len(info.classes))
@@ -121,7 +122,9 @@ def check_fit(name: str, row: Row, info: prepared.Info) -> None:
     images = info.counts["train"]
     if row.batch > images:
         raise UserError(f"rows.{name}.batch: {row.batch}, but {row.dataset} has {images} training images")
-    if workers.uses_gpu(row) and torch.cuda.device_count() < row.trainer.devices:
+    if row.trainer.precision == "16-mixed" and not uses_gpu(row):
+        raise UserError(f"rows.{name}.trainer.precision: 16-mixed needs a GPU; a CPU knows 32-true and bf16-mixed")
+    if uses_gpu(row) and torch.cuda.device_count() < row.trainer.devices:
         found = torch.cuda.device_count()
         raise UserError(
             f"rows.{name}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none"

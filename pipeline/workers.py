@@ -23,6 +23,7 @@ import torch
 
 from pipeline import forkserver
 from pipeline.config import Row
+from pipeline.devices import uses_gpu
 from pipeline.errors import UserError
 
 
@@ -64,11 +65,6 @@ def default_jobs(row: Row) -> int:
             raise UserError(f"DISHARMONY_JOBS: found '{wanted}'; a number of runs side by side, 1 or more")
         return int(wanted)
     return max(1, len(_units(row)) // row.trainer.devices)
-
-
-def uses_gpu(row: Row) -> bool:
-    """Where the row computes on this machine; `auto` means a GPU where there is one."""
-    return row.trainer.accelerator == "gpu" or (row.trainer.accelerator == "auto" and torch.cuda.is_available())
 
 
 def _units(row: Row) -> list[int]:
