@@ -1,10 +1,14 @@
 """dvc.yaml names exactly the code that can change a stage's outputs."""
 
 import ast
+import shutil
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
+
+from pipeline.config import read_params
 
 ROOT = Path(__file__).parent.parent
 
@@ -88,3 +92,15 @@ def test_only_tracking_imports_mlflow() -> None:
             if any(name.split(".")[0] == "mlflow" for name in names):
                 importing.add(path.name)
     assert importing == {"tracking.py"}
+
+
+@pytest.mark.parametrize("name", read_params().rows)
+def test_an_experiment_changes_the_optimizer_of_one_row(name: str, tmp_path: Path) -> None:
+    """Broken: `dvc exp run -S rows.<row>.optimizer.lr=…` would change nothing, as it does where rows share their
+    optimizer through an anchor, or change other rows as well."""
+    changed = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", changed)
+    apply_overrides(str(changed), [f"rows.{name}.optimizer.lr=0.123"])
+    before, after = read_params().rows, read_params(changed).rows
+    assert after[name].optimizer.lr == 0.123
+    assert {row for row in before if before[row] != after[row]} == {name}
