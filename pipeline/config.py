@@ -211,7 +211,7 @@ class Row(Model):
     each: str = Field(description="words for every convolution, `conv` among them")
     end: str = Field(description="words that close a block, `pool` among them")
     head: str = Field("", description="words for every hidden dense layer, `dense` among them")
-    activation: str = Field("relu", description="what `act` stands for")
+    activation: str = Field("relu", description="what `act` stands for: relu, elu, gelu, silu, selu, sigmoid or tanh")
     dropout: float | list[float] = Field(0.5, description="drop rate, or one per dropout position in network order")
     norm: NormSpec = NormSpec.model_validate({})
     optimizer: Optimizer
