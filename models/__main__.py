@@ -84,7 +84,8 @@ def show(network: nn.Sequential, image: tuple[int, int, int]) -> None:
     table = Table("layer", "kind", "output", "parameters", box=None)
     for column in (2, 3):
         table.columns[column].justify = "right"
-    activations, total = torch.zeros(1, *image), 0
+    # Two images: batch normalization without running statistics refuses a single one.
+    activations, total = torch.zeros(2, *image), 0
     network.eval()
     with torch.inference_mode():
         for name, layer in network.named_children():

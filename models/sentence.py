@@ -17,48 +17,41 @@ from typing import NamedTuple
 
 from torch import nn
 
-
-class SentenceError(ValueError):
-    """A sentence that cannot be built. `part` is the key at fault, such as `each` or `dropout`."""
-
-    def __init__(self, part: str, message: str) -> None:
-        super().__init__(message)
-        self.part = part
-
+from models import dropout, norm
+from models.place import Norm, Place, SentenceError
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "elu": nn.ELU,
-    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "selu": nn.SELU,
     "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
 }
-
-
-class Place(NamedTuple):
-    """Where a word stands when it becomes a layer."""
-
-    features: int  #: channels of the tensor here, or features once it is flat
-    spatial: bool  #: True for N×C×H×W tensors, False for N×C
-    activation: str  #: a key of ACTIVATIONS
-    rate: float  #: the dropout rate of this position; 0 for words that drop nothing
 
 
 class Word(NamedTuple):
     """How one word of a sentence becomes a layer."""
 
-    layer: Callable[[Place], nn.Module]
+    layer: Callable[[Place], nn.Module | None]  #: None for a word that stands for nothing
     drops: bool = False  #: takes a rate, so that it is one dropout position
-
-
-def _batch_norm(place: Place) -> nn.Module:
-    return (nn.BatchNorm2d if place.spatial else nn.BatchNorm1d)(place.features)
 
 
 # Words that a layer can be made of anywhere. The three shape words are built by the backbone.
 WORDS: dict[str, Word] = {
+    "none": Word(lambda place: None),
     "act": Word(lambda place: ACTIVATIONS[place.activation]()),
-    "bn": Word(_batch_norm),
-    "drop": Word(lambda place: nn.Dropout(place.rate), drops=True),
+    "bn": Word(norm.batch),
+    "ln": Word(norm.layer),
+    "in": Word(norm.instance),
+    "gn": Word(norm.group),
+    "drop": Word(dropout.inverted, drops=True),
+    "drop-classic": Word(lambda place: dropout.ClassicDropout(place.rate), drops=True),
+    "drop2d": Word(dropout.channels, drops=True),
+    "gauss": Word(lambda place: dropout.GaussianDropout(place.rate), drops=True),
+    "uout": Word(lambda place: dropout.UniformDropout(place.rate), drops=True),
+    "alpha": Word(dropout.alpha, drops=True),
 }
 SHAPE_WORDS = {"each": "conv", "end": "pool", "head": "dense"}
 
@@ -72,7 +65,9 @@ class Sentence:
         end: words that close a block, exactly one of them `pool`.
         head: words for every hidden dense layer, exactly one of them `dense`; empty for none.
         activation: what `act` stands for, a key of `ACTIVATIONS`.
-        dropout: the rate of every dropout position, or one rate per position in network order.
+        dropout: the rate of every dropout position, or one rate per position in network order. A rate is
+            the share that is dropped; of `gauss` that which a dropout of equal variance has, of `uout` its β.
+        norm: settings of the normalization layers.
 
     Raises:
         SentenceError: unknown word, a shape word missing, doubled or misplaced, unknown activation.
@@ -83,6 +78,7 @@ class Sentence:
     head: str = ""
     activation: str = "relu"
     dropout: float | list[float] = field(default=0.5)
+    norm: Norm = field(default_factory=Norm)
 
     def __post_init__(self) -> None:
         for part in SHAPE_WORDS:

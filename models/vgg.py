@@ -6,13 +6,15 @@ layers stand around them and in which order.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from models.sentence import WORDS, Place, Sentence, SentenceError
+from models.place import Place, SentenceError
+from models.sentence import WORDS, Sentence
 
 
 @dataclass(frozen=True)
@@ -33,19 +35,30 @@ class Backbone:
         """Whether a sentence can be spoken by this backbone, whatever the images.
 
         Raises:
-            SentenceError: lists of different lengths, a head without dense layers or the reverse, or
-                dropout rates that do not fit the positions.
+            SentenceError: lists of different lengths, a head without dense layers or the reverse,
+                dropout rates that do not fit the positions, or a layer that cannot stand at its place.
         """
+        # Images of a shape that no layer can object to: enough pixels, and any groups divide their channels.
+        side, groups = 2 * 2 ** len(self.widths), sentence.norm.groups
+        for word, place, _ in _walk(self, sentence, (groups, groups * side, side), classes=1):
+            if word in WORDS:
+                WORDS[word].layer(place)
+
+    def _check_lists(self, sentence: Sentence) -> None:
         if len(self.widths) != len(self.convs):
             raise SentenceError(
                 "backbone", f"{len(self.widths)} widths but {len(self.convs)} convs; one of each per block"
             )
         if bool(self.dense) != bool(sentence.words("head")):
             raise SentenceError("head", "a head and the backbone's dense widths go together: give both or neither")
-        self.rates(sentence)
 
     def rates(self, sentence: Sentence) -> list[float]:
-        """The dropout rate of every dropout position, in network order."""
+        """The dropout rate of every dropout position, in network order.
+
+        Raises:
+            SentenceError: lists that do not fit each other, the head or the positions.
+        """
+        self._check_lists(sentence)
         return sentence.rates(sum(self.convs), len(self.convs), len(self.dense))
 
 
@@ -74,71 +87,103 @@ def build(backbone: Backbone, sentence: Sentence, image: tuple[int, int, int], c
         `initialize`.
 
     Raises:
-        SentenceError: rates or head do not fit the backbone, or the image is too small for it.
+        SentenceError: rates or head do not fit the backbone, the image is too small for it, or a layer
+            cannot stand at its place.
     """
-    backbone.check(sentence)
-    channels, height, width = image
+    _, height, width = image
     shrink = 2 ** len(backbone.widths)
     if min(height, width) < shrink:
         raise SentenceError(
             "backbone",
             f"{len(backbone.widths)} pools need images of {shrink}×{shrink} pixels or more, not {height}×{width}",
         )
-    rates = iter(backbone.rates(sentence))
     layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for word, place, after in _walk(backbone, sentence, image, classes):
+        layer = WORDS[word].layer(place) if word in WORDS else SHAPES[word](place.features, after)
+        if layer is not None:
+            layers[place.name] = layer
+    return nn.Sequential(layers)
+
+
+# The layers that give a network its shape, of the features before and after them.
+SHAPES: dict[str, Callable[[int, int], nn.Module]] = {
+    "conv": lambda before, after: nn.Conv2d(before, after, kernel_size=3, padding=1),
+    "pool": lambda before, after: nn.MaxPool2d(2),
+    "flatten": lambda before, after: nn.Flatten(),
+    "dense": nn.Linear,
+    "classifier": nn.Linear,
+}
+
+
+class _Step(NamedTuple):
+    """One word of a network, `after` being the features behind it."""
+
+    word: str
+    place: Place
+    after: int
+
+
+def _walk(backbone: Backbone, sentence: Sentence, image: tuple[int, int, int], classes: int) -> Iterator[_Step]:
+    """Every word in network order."""
+    rates = iter(backbone.rates(sentence))
+    channels, height, width = image
     for number, (features, convs) in enumerate(zip(backbone.widths, backbone.convs, strict=True), 1):
         for conv in range(1, convs + 1):
-            shape = nn.Conv2d(channels, features, kernel_size=3, padding=1)
-            layers.update(_say(sentence, "each", f"block{number}", str(conv), shape, (channels, features), rates))
+            here, there = (channels, height * width), (features, height * width)
+            yield from _say(sentence, "each", f"block{number}", str(conv), here, there, rates)
             channels = features
-        pool = nn.MaxPool2d(2)
-        layers.update(_say(sentence, "end", f"block{number}", "", pool, (channels, channels), rates))
-    layers["flatten"] = nn.Flatten()
-    features = channels * (height // shrink) * (width // shrink)
+        here, (height, width) = (channels, height * width), (height // 2, width // 2)
+        yield from _say(sentence, "end", f"block{number}", "", here, (channels, height * width), rates)
+    features = channels * height * width
+    yield _fixed(sentence, "flatten", (channels, height * width), features)
     for number, dense in enumerate(backbone.dense, 1):
-        shape = nn.Linear(features, dense)
-        layers.update(_say(sentence, "head", f"head{number}", "", shape, (features, dense), rates))
+        yield from _say(sentence, "head", f"head{number}", "", (features, 0), (dense, 0), rates)
         features = dense
-    layers["classifier"] = nn.Linear(features, classes)
-    return nn.Sequential(layers)
+    yield _fixed(sentence, "classifier", (features, 0), classes)
+
+
+def _fixed(sentence: Sentence, word: str, here: tuple[int, int], after: int) -> _Step:
+    """A step that no sentence says."""
+    return _Step(word, Place("backbone", word, *here, sentence.activation, 0.0, sentence.norm), after)
 
 
 def _say(
     sentence: Sentence,
     part: str,
-    place: str,
+    where: str,
     suffix: str,
-    shape: nn.Module,
-    features: tuple[int, int],
+    here: tuple[int, int],
+    there: tuple[int, int],
     rates: Iterator[float],
-) -> Iterator[tuple[str, nn.Module]]:
-    """The named layers of one part, `shape` standing where its shape word does.
+) -> Iterator[_Step]:
+    """The steps of one part, with features and pixels `here` before its shape word and `there` behind it.
 
-    `features` are those before and after the shape word. A word that stands twice is numbered from
-    its second time on.
+    A word that stands twice is numbered from its second time on.
     """
-    before, after = features
     seen: dict[str, int] = {}
-    current = before
     for word in sentence.words(part):
         seen[word] = seen.get(word, 0) + 1
         again = f"_{seen[word]}" if seen[word] > 1 else ""
-        name = f"{place}_{word}{suffix}{again}"
-        if word in WORDS:
-            rate = next(rates) if WORDS[word].drops else 0.0
-            yield name, WORDS[word].layer(Place(current, part != "head", sentence.activation, rate))
-        else:
-            yield name, shape
-            current = after
+        rate = next(rates) if word in WORDS and WORDS[word].drops else 0.0
+        name = f"{where}_{word}{suffix}{again}"
+        after = here if word in WORDS else there
+        yield _Step(word, Place(part, name, *here, sentence.activation, rate, sentence.norm), after[0])
+        here = after
 
 
 def initialize(network: nn.Sequential, activation: str, generators: Iterator[torch.Generator]) -> None:
     """Draws all weights of the convolutions and dense layers anew; biases become zero.
 
-    Layers that a ReLU-like activation follows take He et al. 2015 (arXiv 1502.01852, equation 10):
-    normal with variance 2 / fan_in. Sigmoid and tanh take Glorot and Bengio 2010 (equation 16),
-    as the classifier always does: no activation follows it. Normalization layers keep torch's start,
-    scale one and shift zero.
+    By the activation that follows:
+
+    - sigmoid and tanh: Glorot and Bengio 2010 (equation 16), uniform with variance 2 / (fan_in + fan_out);
+    - selu: LeCun normal, variance 1 / fan_in, under which SELU keeps mean 0 and variance 1 from layer to
+      layer (Klambauer et al. 2017, arXiv 1706.02515);
+    - all others, being like ReLU: He et al. 2015 (arXiv 1502.01852, equation 10), normal with variance
+      2 / fan_in.
+
+    The classifier always takes Glorot's: no activation follows it. Normalization layers keep torch's
+    start, scale one and shift zero.
 
     Args:
         network: as `build` returns it.
@@ -151,6 +196,7 @@ def initialize(network: nn.Sequential, activation: str, generators: Iterator[tor
         if activation in ("sigmoid", "tanh") or layer is weighted[-1]:
             nn.init.xavier_uniform_(layer.weight, generator=generator)
         else:
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            follows = "linear" if activation == "selu" else "relu"
+            nn.init.kaiming_normal_(layer.weight, nonlinearity=follows, generator=generator)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

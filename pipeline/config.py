@@ -81,6 +81,19 @@ class BackboneSpec(Model):
     dense: list[Positive] = Field(description="features of each hidden dense layer; [] for none")
 
 
+class NormSpec(Model):
+    """Settings of all normalization layers of a network."""
+
+    momentum: float = Field(
+        0.1, gt=0, le=1, description="bn: weight of the newest batch in the running mean and variance; Keras's is 1 - m"
+    )
+    eps: float = Field(1e-5, gt=0, description="added to the variance before the root, in its unit")
+    running_stats: bool = Field(
+        True, description="bn: test mode normalizes with running statistics; false: with the batch's, as in training"
+    )
+    groups: Positive = Field(8, description="gn: number of groups; divides the features of every layer it stands at")
+
+
 class _Optimizer(Model):
     lr: float = Field(gt=0, description="learning rate at the start")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient; decoupled from it in adamw")
@@ -198,8 +211,9 @@ class Row(Model):
     each: str = Field(description="words for every convolution, `conv` among them")
     end: str = Field(description="words that close a block, `pool` among them")
     head: str = Field("", description="words for every hidden dense layer, `dense` among them")
-    activation: str = Field("relu", description="what `act` stands for")
+    activation: str = Field("relu", description="what `act` stands for: relu, elu, gelu, silu, selu, sigmoid or tanh")
     dropout: float | list[float] = Field(0.5, description="drop rate, or one per dropout position in network order")
+    norm: NormSpec = NormSpec.model_validate({})
     optimizer: Optimizer
     schedule: Schedule = NoSchedule()
     early_stopping: EarlyStopping | None = Field(None, description="null trains all epochs")
@@ -244,9 +258,10 @@ class Row(Model):
         Raises:
             SentenceError: the sentence has no meaning.
         """
-        from models import Backbone, Sentence
+        from models import Backbone, Norm, Sentence
 
-        sentence = Sentence(self.each, self.end, self.head, self.activation, self.dropout)
+        norm = Norm(**self.norm.model_dump())
+        sentence = Sentence(self.each, self.end, self.head, self.activation, self.dropout, norm)
         return Backbone(self.backbone.widths, self.backbone.convs, self.backbone.dense), sentence
 
     def training(self) -> dict[str, Any]:

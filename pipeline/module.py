@@ -34,6 +34,7 @@ class Classifier(pl.LightningModule):
         self.row, self.seed = row, seed
         backbone, sentence = row.network()
         self.normalize = Normalize(info.mean, info.std)
+        torch.manual_seed(streams.derive(seed, "layers"))  # for layers that draw their own initial parameters
         self.network = build(backbone, sentence, info.shape, len(info.classes))
         initialize(self.network, row.activation, (streams.generator(seed, "init", i) for i in range(10**6)))
         # Convolutions on a CPU, and on a GPU in half precision, are fastest with the channels innermost.

@@ -16,6 +16,8 @@ from pipeline.config import Row
 for name in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI", "DISHARMONY_JOBS", "DISHARMONY_PYTHON"):
     os.environ.pop(name, None)
 
+torch.set_num_threads(1)  # as a run does; on small tensors threads mostly wait for each other
+
 with warnings.catch_warnings():  # of packages at import, which is not what a test is about
     warnings.simplefilter("ignore")
     import pytorch_lightning  # noqa: F401

@@ -106,6 +106,19 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
     "rate as text": (row(dropout="half"), ["rows.r.dropout: found 'half'"]),
     "a rate too many": (row(dropout=[0.1, 0.2, 0.3]), ["rows.r.dropout: 3 rates for 2 dropout positions"]),
     "unknown activation": (row(activation="swish"), ["rows.r.activation", "relu"]),
+    "a norm without a meaning": (
+        row(norm={"moment": 0.1}),
+        ["rows.r.norm.moment: unknown key; did you mean 'momentum'?"],
+    ),
+    "momentum of the norm over 1": (row(norm={"momentum": 1.5}), ["rows.r.norm.momentum: found 1.5"]),
+    "eps of zero": (row(norm={"eps": 0}), ["rows.r.norm.eps: found 0"]),
+    "a number for a switch": (row(norm={"running_stats": 1}), ["rows.r.norm.running_stats: found 1"]),
+    "no groups": (row(norm={"groups": 0}), ["rows.r.norm.groups: found 0"]),
+    "groups that do not divide": (
+        row(each="conv gn act", norm={"groups": 3}),
+        ["rows.r.norm.groups: 3 groups do not divide the 4 features of block1_gn1"],
+    ),
+    "instance norm without pixels": (row(head="dense in act"), ["rows.r.head: head1_in", "needs pixels"]),
     "unknown optimizer": (
         row(optimizer={"name": "sdg", "lr": 0.1}),
         ["rows.r.optimizer.name: unknown 'sdg'; did you mean 'sgd'?"],

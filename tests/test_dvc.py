@@ -36,10 +36,9 @@ ORDERING = {
     "pipeline/figures.py": "pictures for the log",
     "pipeline/inference.py": "loads models for the log",
 }
-MODELS = {
-    "models/normalize.py": "not used by this stage",
-    "models/sentence.py": "checked by plan; what it means is in the planned file",
-    "models/vgg.py": "checked by plan; what it means is in the planned file",
+MODELS = {"models/normalize.py": "not used by this stage"} | {
+    f"models/{name}.py": "checked by plan; what it means is in the planned file"
+    for name in ("dropout", "norm", "place", "sentence", "vgg")
 }
 STAGES = {
     "plan": (HARMLESS | {"models/normalize.py": "holds no row"}, ["pipeline/plan.py"]),

@@ -2,14 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from models import PRESETS, Backbone, Sentence, SentenceError, build
+from models import PRESETS, WORDS, Backbone, Sentence, SentenceError, Word, build
 from models.vgg import initialize
-from pipeline.config import read_params
+from pipeline import prepared
+from pipeline.config import Row, read_params
+from pipeline.module import Classifier
 from pipeline.streams import generator
 
 SMALL = Backbone([4, 6], [1, 2], [5])
@@ -96,7 +100,14 @@ def test_rows_that_differ_between_weights_start_from_the_same_weights() -> None:
         assert torch.equal(plain, both)
 
 
-@pytest.mark.parametrize(("activation", "variance"), [("relu", 2 / 576), ("tanh", 2 / (576 + 576))])
+@pytest.mark.parametrize(
+    ("activation", "variance"),
+    [
+        *((name, 2 / 576) for name in ("relu", "elu", "gelu", "silu")),
+        *((name, 2 / (576 + 576)) for name in ("sigmoid", "tanh")),
+        ("selu", 1 / 576),
+    ],
+)
 def test_initial_variance_is_that_of_the_papers(activation: str, variance: float) -> None:
     """Broken: deep networks would start with vanishing or exploding activations."""
     network = build(Backbone([64, 64], [1, 1], []), Sentence("conv act", "pool", "", activation), (64, 8, 8), 3)
@@ -105,6 +116,25 @@ def test_initial_variance_is_that_of_the_papers(activation: str, variance: float
     assert isinstance(weight, torch.Tensor)
     # 36,864 draws: the sample variance deviates by 0.7 % for a normal; five such deviations.
     assert weight.var().item() == pytest.approx(variance, rel=0.037)
+
+
+def test_layers_that_draw_their_own_parameters_are_seeded(
+    make_row: Callable[..., Row], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a row with a layer of one's own would train to other bytes each time."""
+
+    class Drawn(nn.Module):
+        def __init__(self, features: int) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(features))
+
+    monkeypatch.setitem(WORDS, "drawn", Word(lambda place: Drawn(place.features)))
+    row = make_row(each="conv drawn act")
+    drawn = [
+        Classifier(row, prepared.info(data), seed).network.get_parameter("block1_drawn1.weight") for seed in (1, 1, 2)
+    ]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
 
 
 @pytest.mark.parametrize("name", read_params().rows)

@@ -1,0 +1,106 @@
+"""What dropout does to means and variances: the formulas that the argument about variance shift rests on.
+
+Bounds are five standard errors of the sample at hand, beyond which a normal estimate falls once in
+1.7 million; seeds are fixed, so that a test that passes keeps passing.
+"""
+
+import pytest
+import torch
+from reference import noise_moments, output_moments, standard_errors
+from torch import Tensor, nn
+
+from models import WORDS, Backbone, Norm, Place, Sentence, build
+
+ERRORS = 5
+COUNT = 2**17
+DROPOUTS = ["drop", "drop-classic", "drop2d", "gauss", "uout", "alpha"]
+
+
+def make(word: str, rate: float) -> nn.Module:
+    """The layer of a dropout word for feature maps, in training mode."""
+    layer = WORDS[word].layer(Place("each", word, 64, 4, "relu", rate, Norm()))
+    assert layer is not None
+    return layer
+
+
+def normal(mean: float, variance: float, shape: tuple[int, ...]) -> Tensor:
+    return mean + variance**0.5 * torch.randn(shape, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("word", DROPOUTS)
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize(("mean", "variance"), [(0, 1), (1, 0.25), (-2, 4)])
+def test_mean_and_variance_of_the_output(word: str, rate: float, mean: float, variance: float) -> None:
+    """Broken: a kind of dropout would be weaker or stronger than its rate says."""
+    torch.manual_seed(1)
+    output = make(word, rate)(normal(mean, variance, (COUNT // 64, 64, 2, 2)))
+    sample = output[:, :, 0, 0]  # of one pixel per channel: those of a channel share their mask in drop2d
+    expected = output_moments(word, rate, mean, variance)
+    expected_mean, expected_variance, mean_error, variance_error = standard_errors(expected, sample.numel())
+    assert abs(sample.mean().item() - expected_mean) < ERRORS * mean_error
+    assert abs(sample.var().item() - expected_variance) < ERRORS * variance_error
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_alpha_dropout_keeps_mean_0_and_variance_1(rate: float) -> None:
+    """Broken: its reference would agree with a layer that is of no use to SELU."""
+    mean, variance, _, _ = standard_errors(output_moments("alpha", rate, 0, 1), COUNT)
+    assert (mean, variance) == pytest.approx((0, 1), abs=1e-12)
+
+
+@pytest.mark.parametrize("word", ["drop", "drop-classic", "drop2d", "gauss", "uout"])
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_test_mode_is_the_expectation_of_training(word: str, rate: float) -> None:
+    """Broken: the layers behind would see other means in test mode than those that they learned with."""
+    torch.manual_seed(2)
+    x = torch.randn(1, 64, 1, 1, dtype=torch.float64)
+    layer = make(word, rate)
+    measured = layer.train()(x.expand(20_000, -1, -1, -1)).mean(0)
+    _, _, error, _ = standard_errors(noise_moments(word, rate), 20_000)
+    assert ((measured - layer.eval()(x)[0]).abs() < ERRORS * error * x[0].abs()).all()
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_the_two_dropouts_differ_by_the_keep_rate_in_both_modes(rate: float) -> None:
+    """Broken: `drop` and `drop-classic` would be two methods and not two ways to write one."""
+    x = torch.randn(8, 64, 2, 2, dtype=torch.float64)
+    inverted, classic = make("drop", rate), make("drop-classic", rate)
+    outputs = []
+    for layer in (inverted, classic):
+        torch.manual_seed(3)
+        outputs.append(layer(x))
+    torch.testing.assert_close((1 - rate) * outputs[0], outputs[1], rtol=1e-12, atol=0)
+    torch.testing.assert_close((1 - rate) * inverted.eval()(x), classic.eval()(x), rtol=1e-12, atol=0)
+
+
+def shift(word: str, rate: float) -> float:
+    """Variance in test mode over the running variance of a `bn` that follows a dropout, on standard normal images.
+
+    From 65,536 maps of four pixels in each of four channels: its standard error is under 0.4 % at the rates used.
+    """
+    sentence = Sentence(f"{word} bn conv", "pool", dropout=rate, norm=Norm(momentum=1))  # running: the last batch's
+    torch.manual_seed(4)
+    images = torch.randn(2**16, 4, 2, 2)
+    network = build(Backbone([4], [1], []), sentence, (4, 2, 2), 2)
+    dropout, norm = network[0], network[1]
+    norm(dropout(images))
+    in_test_mode = dropout.eval()(images).var((0, 2, 3))
+    return (in_test_mode.mean() / norm.state_dict()["running_var"].mean()).item()
+
+
+@pytest.mark.parametrize("word", ["drop", "drop-classic", "drop2d", "gauss"])
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.3, 0.5, 0.7])
+def test_shift_of_dropout_directly_before_bn_is_the_keep_rate(word: str, rate: float) -> None:
+    """Broken: case (a) of Li et al. 2018 would not be what the study `shift` measures."""
+    assert shift(word, rate) == pytest.approx(1 - rate, rel=0.02)
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.3, 0.5, 0.9])
+def test_shift_of_uout_directly_before_bn(beta: float) -> None:
+    """Broken: uniform dropout would not be the variance-stable form that its paper proposes."""
+    assert shift("uout", beta) == pytest.approx(3 / (3 + beta**2), rel=0.02)
+
+
+def test_alpha_dropout_shifts_no_variance_of_standard_normal_inputs() -> None:
+    """Broken: with SELU, alpha dropout would shift variances as the others do."""
+    assert shift("alpha", 0.5) == pytest.approx(1, rel=0.02)
