@@ -23,16 +23,16 @@ def main() -> None:
     parser.add_argument("--backbone", default="vgg2", choices=PRESETS, help="widths and depth (default: %(default)s)")
     parser.add_argument("--dropout", type=float, default=0.5, help="drop rate (default: %(default)s)")
     parser.add_argument("--activation", default="relu", help="what `act` stands for (default: %(default)s)")
-    parser.add_argument("--image", default="3x32x32", help="channels×height×width (default: %(default)s)")
+    parser.add_argument("--image", help="channels×height×width (default: a row's data once prepared, else 3x32x32)")
     parser.add_argument("--classes", type=int, default=10, help="number of classes (default: %(default)s)")
     options = parser.parse_args()
     try:
         if ":" in options.network:
-            backbone = PRESETS[options.backbone]
+            backbone, image = PRESETS[options.backbone], (3, 32, 32)
             sentence = parse(options.network, options.activation, options.dropout)
         else:
-            backbone, sentence = from_row(options.network)
-        image = parse_image(options.image)
+            backbone, sentence, image = from_row(options.network)
+        image = parse_image(options.image) if options.image else image
         network = build(backbone, sentence, image, options.classes)
     except SentenceError as error:
         sys.exit(f"error: {error.part}: {error}")
@@ -56,8 +56,9 @@ def parse(text: str, activation: str, dropout: float) -> Sentence:
     return Sentence(parts.get("each", ""), parts.get("end", ""), parts.get("head", ""), activation, dropout)
 
 
-def from_row(name: str) -> tuple[Backbone, Sentence]:
-    """The network of a row of params.yaml."""
+def from_row(name: str) -> tuple[Backbone, Sentence, tuple[int, int, int]]:
+    """The network of a row of params.yaml, and the shape of its images, 3×32×32 as long as they are not prepared."""
+    from pipeline import paths, prepared
     from pipeline.config import read_params
     from pipeline.errors import UserError
 
@@ -67,7 +68,8 @@ def from_row(name: str) -> tuple[Backbone, Sentence]:
         sys.exit(f"error: {error}")
     if name not in rows:
         raise SentenceError("network", f"no row '{name}' in params.yaml; known: {', '.join(rows)}")
-    return rows[name].network()
+    data = paths.prepared(rows[name].dataset)
+    return *rows[name].network(), prepared.info(data).shape if data.exists() else (3, 32, 32)
 
 
 def parse_image(text: str) -> tuple[int, int, int]:
