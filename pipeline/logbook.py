@@ -96,12 +96,12 @@ class Tracker:
 
     def epoch(self, run: LoggedRun, line: dict[str, Any]) -> None:
         """A run has finished an epoch; `line` is one of curves.csv."""
-        self._send("epoch", run, line, _now())
+        self._send("epoch", run, line, now())
 
     def end(self, run: LoggedRun, speed: dict[str, float] | None = None) -> None:
         """A run is over: all of its folder is logged, and its speed if it was trained just now."""
         run.mark("pending")
-        self._send("end", run, speed or {}, _now())
+        self._send("end", run, speed or {}, now())
 
     def sweep(self, study: str, name: str, keep: set[str]) -> None:
         """Marks the runs of a study that a kill has left running, but for those of this row with a key in `keep`."""
@@ -147,6 +147,6 @@ def _serve(pipe: Connection) -> None:
     tracking.serve(pipe)
 
 
-def _now() -> int:
+def now() -> int:
     """Milliseconds, as MLflow counts time."""
     return int(time.time() * 1000)

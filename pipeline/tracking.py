@@ -8,6 +8,7 @@ resumes goes on in the MLflow run that it began.
 
 import contextlib
 import csv
+import functools
 import json
 import os
 import platform
@@ -35,9 +36,10 @@ from mlflow.models import infer_signature
 from safetensors.torch import load_file
 
 from pipeline import figures, inference, metrics, paths, prepared, store
+from pipeline.complaints import one_line
 from pipeline.config import Row
 from pipeline.errors import UserError, command
-from pipeline.logbook import LoggedRun, tracking_uri, unlogged
+from pipeline.logbook import LoggedRun, now, tracking_uri, unlogged
 
 FLUSH_SECONDS = 2.0
 """Metrics are sent in batches this far apart: a call costs milliseconds, through a server tens of them."""
@@ -80,7 +82,7 @@ def attempt(action: Any, *arguments: Any) -> str | None:
         action(*arguments)
     # Whatever a tracking server answers, or does not, must not end a training.
     except Exception as error:
-        return " ".join(str(error).split())[:200] or type(error).__name__
+        return one_line(error)[:200] or type(error).__name__
     return None
 
 
@@ -92,6 +94,7 @@ class MlflowLog:
         self._experiments: dict[str, str] = {}
         self._open: dict[str, str] = {}
         self._buffers: dict[str, dict[tuple[str, int], Metric]] = {}
+        self._steps: dict[str, set[int]] = {}  # epochs that MLflow has, also from before a kill
         self._flushed = 0.0
 
     @property
@@ -106,7 +109,9 @@ class MlflowLog:
         if going:
             run_id = going[0].info.run_id
             self.client.update_run(run_id, status="RUNNING")
+            self._steps[run.key] = {metric.step for metric in self.client.get_metric_history(run_id, "lr")}
         else:
+            self._steps[run.key] = set()
             name = f"{run.name} seed {run.seed}"
             run_id = self.client.create_run(self._experiment(run.study), tags=_tags(run), run_name=name).info.run_id
             self.client.log_batch(run_id, params=[Param(key, value) for key, value in flat(run.row, run.seed).items()])
@@ -161,15 +166,12 @@ class MlflowLog:
             self.client.set_terminated(run_id, "KILLED")
 
     def _flush(self, key: str) -> None:
-        """Sends the metrics of a run that wait, but for epochs that MLflow has from before a kill."""
-        buffer, run_id = self._buffers[key], self._open[key]
-        if not buffer:
-            return
-        known = {metric.step for metric in self.client.get_metric_history(run_id, "lr")}
-        fresh = [metric for metric in buffer.values() if metric.step not in known]
+        """Sends the metrics of a run that wait, but for epochs that MLflow has."""
+        fresh = [metric for metric in self._buffers[key].values() if metric.step not in self._steps[key]]
         for start in range(0, len(fresh), 1000):
-            self.client.log_batch(run_id, metrics=fresh[start : start + 1000])
-        buffer.clear()
+            self.client.log_batch(self._open[key], metrics=fresh[start : start + 1000])
+        self._steps[key] |= {metric.step for metric in fresh}
+        self._buffers[key].clear()
 
     def _find(self, run: LoggedRun) -> list[Run]:
         """The MLflow runs of a row with a run's key, newest first."""
@@ -216,9 +218,17 @@ def _tags(run: LoggedRun) -> dict[str, str]:
         "sentence": f"each: {row.each}, end: {row.end}, head: {row.head}",
         "data": run.data,
         "code": run.code,
+        "mlflow.source.name": f"train@{run.name}",
+        **_environment(),
+    }
+
+
+@functools.cache
+def _environment() -> dict[str, str]:
+    """The tags that all runs of a stage share, looked up once."""
+    return {
         "git.dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))),
         "mlflow.source.git.commit": _git("rev-parse", "HEAD"),
-        "mlflow.source.name": f"train@{run.name}",
         "hardware": _hardware(),
         "versions": f"python {platform.python_version()}, torch {torch.__version__}, {platform.platform()}",
     }
@@ -292,7 +302,7 @@ def main() -> None:
     """Logs what an earlier stage could not."""
     log, done = MlflowLog(), 0
     for run in unlogged([]):
-        if problem := attempt(log.end, run, {}, int(time.time() * 1000)):
+        if problem := attempt(log.end, run, {}, now()):
             raise UserError(f"{tracking_uri()}: {problem}; {done} runs were logged before")
         done += 1
     print(f"{done} runs logged to {tracking_uri()}")

@@ -74,8 +74,7 @@ def train_row(name: str, row: Row) -> None:
 
 def train_missing(name: str, row: Row, missing: list[LoggedRun], tracker: Tracker) -> list[str]:
     """Trains runs and logs them; the last lines of the errors of those that crashed."""
-    data = paths.prepared(row.dataset)
-    tasks = [workers.Task(row, run.seed, data, run.folder) for run in missing]
+    tasks = [workers.Task(row, run.seed, run.prepared, run.folder) for run in missing]
     by_seed = {run.seed: run for run in missing}
     crashes: list[str] = []
     spent = {run.seed: Counter[str]() for run in missing}

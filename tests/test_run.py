@@ -29,6 +29,10 @@ def trained(
     """Trains a run; the digests of its files."""
     folder.mkdir(exist_ok=True)
     run.train(row, seed, data, folder, report)
+    return digests(folder)
+
+
+def digests(folder: Path) -> dict[str, str]:
     return {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in FILES}
 
 
@@ -105,11 +109,7 @@ def test_runs_side_by_side_give_the_bytes_of_runs_alone(data: Path, make_row: Ma
     workers.train_all(tasks, 2, events.append)
     assert [event.kind for event in events].count("end") == 2
     for seed, expected in zip(row.seeds, alone, strict=True):
-        assert trained_digests(tmp_path / f"beside{seed}") == expected
-
-
-def trained_digests(folder: Path) -> dict[str, str]:
-    return {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in FILES}
+        assert digests(tmp_path / f"beside{seed}") == expected
 
 
 @pytest.mark.parametrize(
