@@ -46,7 +46,7 @@ WORDS: dict[str, Word] = {
     "ln": Word(norm.layer),
     "in": Word(norm.instance),
     "gn": Word(norm.group),
-    "drop": Word(dropout.inverted, drops=True),
+    "drop": Word(lambda place: dropout.InvertedDropout(place.rate), drops=True),
     "drop-classic": Word(lambda place: dropout.ClassicDropout(place.rate), drops=True),
     "drop2d": Word(dropout.channels, drops=True),
     "gauss": Word(lambda place: dropout.GaussianDropout(place.rate), drops=True),

@@ -183,13 +183,22 @@ class Trainer(Model):
     devices: Positive = Field(1, description="devices, hence processes, of one run; more than one takes strategy ddp")
     strategy: Literal["auto", "ddp"] = Field("auto", description="ddp: each device takes its share of every batch")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="Lightning's precision")
+    channels_last: bool = Field(
+        True, description="channels innermost in memory: faster on CPUs, and on GPUs in half precision"
+    )
+    compile: bool = Field(False, description="torch.compile: a minute at the start, fewer kernels after it")
+    sync_batchnorm: bool = Field(
+        False, description="bn takes the statistics of the whole batch and not of a device's share; GPUs only"
+    )
 
     @model_validator(mode="after")
-    def _devices_need_ddp(self) -> Trainer:
+    def _devices_fit(self) -> Trainer:
         if (self.devices > 1) != (self.strategy == "ddp"):
             raise ValueError(
                 f"{self.devices} devices with strategy {self.strategy}; ddp goes with more than one device"
             )
+        if self.sync_batchnorm and (self.devices == 1 or self.accelerator == "cpu"):
+            raise ValueError("sync_batchnorm needs several GPUs: devices over 1, accelerator not cpu")
         return self
 
 
@@ -199,6 +208,9 @@ class Published(Model):
     accuracy: float | None = Field(None, ge=0, le=1, description="test accuracy, a fraction")
     loss: float | None = Field(None, ge=0, description="test cross-entropy, nats")
     auc: float | None = Field(None, ge=0, le=1, description="area under the ROC curve, micro average, a fraction")
+    shift: list[Annotated[float, Field(ge=1)]] | None = Field(
+        None, min_length=2, max_length=2, description="mean variance shift over layers, the least and the greatest"
+    )
     source: str | None = Field(None, description="where it was published")
 
 

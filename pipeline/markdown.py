@@ -221,7 +221,7 @@ def _reproduction(study: str, groups: Groups) -> str:
         spec, dataset = group[0].spec, group[0].row.dataset
         images = ", ".join(f"{spec['images'][split]:,} {split}" for split in ("train", "validation", "test"))
         content = f"{cell(spec['source'])}; {len(spec['classes'])} classes; images: {images}"
-        lines.append(f"- Data `{dataset}`: {content}; MD5 of the prepared file {_digests(group, 'data')}.")
+        lines.append(f"- Data `{dataset}`: {content}; MD5 {_digests(group, 'data')}.")
     results = [result for group in groups for result in group]
     lines.append(f"- Code that can change a number: MD5 {_digests(results, 'code')}.")
     return "\n\n".join(["## How to reproduce", f"```sh\ndvc repro report@{study}\n```", "\n".join(lines)])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -37,14 +38,17 @@ class Classifier(pl.LightningModule):
         torch.manual_seed(streams.derive(seed, "layers"))  # for layers that draw their own initial parameters
         self.network = build(backbone, sentence, info.shape, len(info.classes))
         initialize(self.network, row.activation, (streams.generator(seed, "init", i) for i in range(10**6)))
-        # Convolutions on a CPU, and on a GPU in half precision, are fastest with the channels innermost.
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.layout = torch.channels_last if row.trainer.channels_last else torch.contiguous_format
+        self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
+        if row.trainer.compile:
+            self.network.compile()
         self.epoch_row: dict[str, float] = {}
         self.failure: str | None = None
         self._seen: list[tuple[Tensor, Tensor]] = []
+        self._resumed_schedule: dict[str, object] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(self.normalize(images).contiguous(memory_format=torch.channels_last))
+        return self.network(self.normalize(images).contiguous(memory_format=self.layout))
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, labels = batch
@@ -125,12 +129,12 @@ class Classifier(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         checkpoint["schedule"] = self.schedule.state_dict() if self.schedule else None
 
-    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        self._schedule_state = checkpoint["schedule"]
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._resumed_schedule = checkpoint["schedule"]
 
     def on_train_start(self) -> None:
-        if self.schedule and (state := getattr(self, "_schedule_state", None)):
-            self.schedule.load_state_dict(state)
+        if self.schedule and self._resumed_schedule:
+            self.schedule.load_state_dict(self._resumed_schedule)
 
 
 def make_optimizer(spec: config.Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

@@ -22,8 +22,8 @@ DOWNLOADS = HOME / ".downloads"
 
 
 def prepared(dataset: str) -> Path:
-    """The prepared images of a data set."""
-    return DATA / f"{dataset}.safetensors"
+    """The folder of a data set's prepared images."""
+    return DATA / dataset
 
 
 def shown(path: Path) -> str:

@@ -22,6 +22,9 @@ from pipeline.errors import UserError, command
 
 T = TypeVar("T")
 
+KINDS = ("datasets", "rows", "studies")
+"""Folders of the plan."""
+
 
 class PlannedStudy(Model):
     """A study with its rows, publications included, in the order of params.yaml."""
@@ -33,7 +36,8 @@ class PlannedStudy(Model):
 
 def write_plan(params: Params, target: Path = paths.PLAN) -> None:
     """Writes the plan anew; a row that is gone leaves no file behind."""
-    shutil.rmtree(target, ignore_errors=True)
+    for kind in KINDS:
+        shutil.rmtree(target / kind, ignore_errors=True)
     for name, dataset in params.datasets.items():
         _write(target / "datasets" / f"{name}.json", dataset.model_dump())
     for name, row in params.rows.items():

@@ -1,23 +1,20 @@
-"""Stage `prepare`: one data set as one file of uint8 images, labels and splits, the same bytes on every machine."""
+"""Stage `prepare`: one data set as files of uint8 images and labels by split, the same bytes on every machine."""
 
 import argparse
-import json
 import math
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline import paths
+from pipeline import paths, prepared
 from pipeline.complaints import one_line
 from pipeline.config import Digits, Folder, Torchvision
 from pipeline.errors import UserError, command
 from pipeline.plan import read_dataset
-from pipeline.prepared import SPLITS, TEST, TRAIN, VALIDATION
+from pipeline.prepared import SPLITS
 from pipeline.sources import Images, describe, load
 
 Rows = NDArray[np.int64]
@@ -29,7 +26,7 @@ def prepare(name: str, dataset: Digits | Torchvision | Folder, target: Path) -> 
     Args:
         name: of the data set, for messages.
         dataset: as planned.
-        target: the file to write.
+        target: the folder to write.
 
     Returns:
         One line that says what was written.
@@ -37,18 +34,20 @@ def prepare(name: str, dataset: Digits | Torchvision | Folder, target: Path) -> 
     Raises:
         UserError: the source, or what is asked of it, is at fault.
     """
-    images = load(name, dataset)
-    tensors = split(images, dataset, name)
-    counts = dict(zip(SPLITS, torch.bincount(tensors["split"], minlength=len(SPLITS)).tolist(), strict=True))
-    about = {"classes": images.classes, "source": describe(dataset), "counts": counts}
-    # One key only: safetensors writes several in random order.
-    _write(target, tensors, {"dataset": json.dumps(about, sort_keys=True)})
-    extent = "×".join(map(str, tensors["images"].shape[1:]))
+    found = load(name, dataset)
+    parts = split(found, dataset, name)
+    counts = {part: len(rows) for part, rows in zip(SPLITS, parts, strict=True)}
+    chosen = torch.from_numpy(np.concatenate(parts))
+    images, labels = found.images[chosen], found.labels[chosen]
+    mean, std = statistics(images[: counts["train"]])
+    about = {"classes": found.classes, "source": describe(dataset), "counts": counts}
+    prepared.write(target, images, labels, about, mean=mean, std=std)
+    extent = "×".join(map(str, images.shape[1:]))
     numbers = ", ".join(f"{count:,} {part}" for part, count in counts.items())
-    return f"{name}: {numbers} images of {extent} in {len(images.classes)} classes"
+    return f"{name}: {numbers} images of {extent} in {len(found.classes)} classes"
 
 
-def split(images: Images, dataset: Digits | Torchvision | Folder, name: str) -> dict[str, Tensor]:
+def split(images: Images, dataset: Digits | Torchvision | Folder, name: str) -> list[Rows]:
     """Splits images by class, at random but the same for the same `split_seed`, with any version of any library.
 
     Args:
@@ -57,8 +56,7 @@ def split(images: Images, dataset: Digits | Torchvision | Folder, name: str) -> 
         name: of the data set, for messages.
 
     Returns:
-        `images`, `labels` and `split` as `prepared` describes them, in the order of the splits and within a split
-        in that of the source; `mean` and `std` of the training images.
+        The rows of the training, validation and test images, each in the order of the source.
 
     Raises:
         UserError: a share of no image, more images than there are, a class with no image to train on.
@@ -77,12 +75,7 @@ def split(images: Images, dataset: Digits | Torchvision | Folder, name: str) -> 
     _check_classes(train, images, f"datasets.{name}", "all went to test and validation; it needs more images")
     if dataset.train_size is not None:
         train = _subset(order, images, dataset.train_size, f"datasets.{name}.train_size")
-    rows = torch.from_numpy(np.concatenate([np.sort(part) for part in (train, validation, test)]))
-    numbers = torch.tensor([TRAIN, VALIDATION, TEST], dtype=torch.uint8)
-    parts = numbers.repeat_interleave(torch.tensor([len(train), len(validation), len(test)]))
-    chosen = images.images[rows]
-    mean, std = statistics(chosen[: len(train)])
-    return {"images": chosen, "labels": images.labels[rows], "split": parts, "mean": mean, "std": std}
+    return [np.sort(part) for part in (train, validation, test)]
 
 
 def quotas(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
@@ -148,19 +141,6 @@ def _check_classes(train: Rows, images: Images, key: str, why: str) -> None:
     counts = np.bincount(images.labels.numpy()[train], minlength=len(images.classes))
     if not counts.all():
         raise UserError(f"{key}: class {one_line(images.classes[counts.argmin()])} has no training image; {why}")
-
-
-def _write(target: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.draft")
-    try:
-        save_file(tensors, draft, metadata)
-        draft.chmod(0o644)  # safetensors lets nobody but the owner read it
-        draft.replace(target)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{paths.shown(target)}: cannot be written ({one_line(error)})") from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 @command

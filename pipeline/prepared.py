@@ -1,13 +1,15 @@
-"""The prepared file of a data set: what `prepare` writes and all later stages read.
+"""The prepared files of a data set: what `prepare` writes and all later stages read.
 
-    images  uint8 N×C×H×W    labels  int64 N    split  uint8 N
-    mean    float32 C        std     float32 C
+    <name>/fit.safetensors    images  uint8 n×C×H×W, labels  int64 n: training images, then validation images
+                              mean    float32 C,     std     float32 C: of the training images
+    <name>/test.safetensors   images, labels: test images
 
-Rows are sorted by split, so a split is one slice of the file, which is mapped into memory: who reads
-the training images touches no byte of the test images.
+Test images have a file of their own, so that tuning, which is given the other alone, cannot reach them.
+Files are mapped into memory: all processes of a machine share one copy.
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 SPLITS = ("train", "validation", "test")
 """Names of the splits, in the order of their numbers."""
 
+FIT_FILE, TEST_FILE = "fit.safetensors", "test.safetensors"
+
 
 @dataclass(frozen=True)
 class Info:
@@ -43,10 +47,13 @@ class Info:
 def info(path: Path) -> Info:
     """All but images and labels.
 
+    Args:
+        path: a folder that `prepare` wrote.
+
     Raises:
         UserError: absent or damaged.
     """
-    with _opened(path) as (file, about):
+    with _opened(path / FIT_FILE) as (file, about):
         shape = tuple(file.get_slice("images").get_shape()[1:])
         counts = {name: about["counts"][name] for name in SPLITS}
         return Info(about["classes"], about["source"], file.get_tensor("mean"), file.get_tensor("std"), shape, counts)
@@ -56,31 +63,65 @@ def read(path: Path, split: int) -> "tuple[Tensor, Tensor]":
     """The images, uint8 n×C×H×W, and labels, int64 n, of one split, as views into the mapped file.
 
     Args:
-        path: a file that `prepare` wrote.
+        path: a folder that `prepare` wrote.
         split: TRAIN, VALIDATION or TEST.
 
     Raises:
         UserError: absent or damaged.
     """
-    with _opened(path) as (file, about):
-        counts = [about["counts"][name] for name in SPLITS]
-        rows = slice(sum(counts[:split]), sum(counts[: split + 1]))
-        if not (file.get_slice("split")[rows] == split).all():
-            raise ValueError("the splits are not where they should be")
-        return file.get_slice("images")[rows], file.get_slice("labels")[rows]
+    with _opened(path / (TEST_FILE if split == TEST else FIT_FILE)) as (file, about):
+        train = about["counts"]["train"]
+        rows = {TRAIN: slice(0, train), VALIDATION: slice(train, None), TEST: slice(None)}[split]
+        return file.get_tensor("images")[rows], file.get_tensor("labels")[rows]
+
+
+def write(path: Path, images: "Tensor", labels: "Tensor", about: dict[str, Any], **statistics: "Tensor") -> None:
+    """Writes a data set, all or nothing.
+
+    Args:
+        path: the folder to write; what was there is replaced.
+        images, labels: sorted by split.
+        about: `classes`, `source`, and `counts` of images by split.
+        statistics: `mean` and `std` of the training images.
+
+    Raises:
+        UserError: the disk is full or not writable.
+    """
+    from safetensors.torch import save_file
+
+    draft = path.with_name(f".{path.name}.draft")
+    # One key only: safetensors writes several in random order.
+    metadata = {"dataset": json.dumps(about, sort_keys=True)}
+    fit = about["counts"]["train"] + about["counts"]["validation"]
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        save_file({"images": images[:fit], "labels": labels[:fit]} | statistics, draft / FIT_FILE, metadata)
+        save_file({"images": images[fit:], "labels": labels[fit:]}, draft / TEST_FILE, metadata)
+        for file in draft.iterdir():
+            file.chmod(0o644)  # safetensors lets nobody but the owner read it
+        shutil.rmtree(path, ignore_errors=True)
+        draft.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{shown(path)}: cannot be written ({one_line(error)})") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The file and its description; whatever is wrong with either becomes one line."""
-    stage = f"prepare@{path.stem}"
+    """A file and its description; whatever is wrong with either becomes one line."""
+    stage = f"prepare@{path.parent.name}"
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["dataset"])
-            if sum(about["counts"].values()) != file.get_slice("images").get_shape()[0]:
+            counts = [about["counts"][name] for name in SPLITS]
+            if file.get_slice("images").get_shape()[0] != (
+                counts[TEST] if path.name == TEST_FILE else counts[TRAIN] + counts[VALIDATION]
+            ):
                 raise ValueError("the counts do not add up")
             yield file, about
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{shown(path)}: not there; run 'dvc repro {stage}'") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{shown(path)}: damaged ({one_line(error)}); run 'dvc repro -f {stage}'") from None

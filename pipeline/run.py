@@ -15,7 +15,7 @@ import io
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,34 +45,48 @@ def train(row: Row, seed: int, data: Path, folder: Path, report: Report) -> None
     Args:
         row: what to train.
         seed: of all random numbers.
-        data: a file that `prepare` wrote.
+        data: a folder that `prepare` wrote.
         folder: of this run; `resume.ckpt` in it is taken up.
         report: called after each epoch with a line of curves.csv, its images, its seconds, and those spent training.
     """
-    torch.set_num_threads(1)
-    _hush_lightning()
-    info = prepared.info(data)
-    module, images = Classifier(row, info, seed), Images(data, row, seed)
-    recorder = Recorder(folder / "resume.ckpt", row, report)
-    callbacks: list[pl.Callback] = [recorder]
-    if row.early_stopping:
-        callbacks.append(
-            EarlyStopping(
-                f"val_{row.select_by}",
-                min_delta=row.early_stopping.min_delta,
-                patience=row.early_stopping.patience,
-                mode="min" if row.select_by == "loss" else "max",
-                check_finite=False,
-                check_on_train_epoch_end=True,
-            )
-        )
-    trainer = make_trainer(row, callbacks)
     resume = folder / "resume.ckpt"
-    # weights_only=False: the state holds numbers beside tensors, and this program wrote it.
-    trainer.fit(module, images, ckpt_path=resume if resume.exists() else None, weights_only=False)
+    module, trainer, recorder = fit(row, seed, data, resume, report)
     if trainer.is_global_zero:
         finish(module, trainer, recorder, data, folder)
         resume.unlink(missing_ok=True)
+
+
+def fit(
+    row: Row, seed: int, data: Path, resume: Path, report: Report, callbacks: Sequence[pl.Callback] = ()
+) -> tuple[Classifier, pl.Trainer, "Recorder"]:
+    """Trains one run, or the rest of one, and tests nothing: unless the row selects on them, no test image is read.
+
+    Args:
+        row, seed, data, report: as in `train`.
+        resume: the state to take up where there is one, and to save.
+        callbacks: more of them, called before those of this module.
+    """
+    torch.set_num_threads(1)
+    _hush_lightning()
+    module, images = Classifier(row, prepared.info(data), seed), Images(data, row, seed)
+    recorder = Recorder(resume, row, report)
+    stopping = [_early_stopping(row)] if row.early_stopping else []
+    trainer = make_trainer(row, [*callbacks, *stopping, recorder])
+    # weights_only=False: the state holds numbers beside tensors, and this program wrote it.
+    trainer.fit(module, images, ckpt_path=resume if resume.exists() else None, weights_only=False)
+    return module, trainer, recorder
+
+
+def _early_stopping(row: Row) -> EarlyStopping:
+    assert row.early_stopping
+    return EarlyStopping(
+        f"val_{row.select_by}",
+        min_delta=row.early_stopping.min_delta,
+        patience=row.early_stopping.patience,
+        mode="min" if row.select_by == "loss" else "max",
+        check_finite=False,
+        check_on_train_epoch_end=True,
+    )
 
 
 def make_trainer(row: Row, callbacks: list[pl.Callback]) -> pl.Trainer:
@@ -84,6 +98,7 @@ def make_trainer(row: Row, callbacks: list[pl.Callback]) -> pl.Trainer:
         devices=row.trainer.devices,
         strategy=row.trainer.strategy,
         precision=row.trainer.precision,
+        sync_batchnorm=row.trainer.sync_batchnorm,
         max_epochs=row.epochs,
         deterministic=True,
         callbacks=callbacks,

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from ruamel.yaml import YAML
 
-from pipeline import paths
+from pipeline import paths, prepared
 from pipeline.config import Row
 from pipeline.storage import read_json, write_json
 
@@ -30,16 +30,24 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def code_files(stage: str = "train") -> list[str]:
+def data_digest(folder: Path) -> str:
+    """One digest of a prepared data set."""
+    return _digest_of(folder, [prepared.FIT_FILE, prepared.TEST_FILE])
+
+
+def code_files(stage: str = "code") -> list[str]:
     """The source files that dvc.yaml names as dependencies of a stage: those that can change its outputs."""
     stages = _yaml(paths.ROOT / "dvc.yaml")["stages"][stage]
     return sorted(dep for dep in stages.get("do", stages)["deps"] if dep.endswith(".py"))
 
 
-def code_digest(stage: str = "train") -> str:
-    """One digest of the code that can change a stage's outputs."""
-    lines = [f"{digest(paths.ROOT / name)}  {name}\n" for name in code_files(stage)]
-    return hashlib.md5("".join(lines).encode()).hexdigest()
+def code_digest(stage: str = "code") -> str:
+    """One digest of the code that can change a stage's outputs; the stage `code` names those of training."""
+    return _digest_of(paths.ROOT, code_files(stage))
+
+
+def _digest_of(folder: Path, names: list[str]) -> str:
+    return hashlib.md5("".join(f"{digest(folder / name)}  {name}\n" for name in names).encode()).hexdigest()
 
 
 def run_spec(row: Row, seed: int, data: str, code: str) -> dict[str, Any]:

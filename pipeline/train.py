@@ -49,7 +49,7 @@ def train_row(name: str, row: Row) -> None:
     """
     data = paths.prepared(row.dataset)
     check_fit(name, row, prepared.info(data))
-    digests = {"data": store.digest(data), "code": store.code_digest()}
+    digests = {"data": store.data_digest(data), "code": store.code_digest()}
     runs = describe(name, row, **digests)
     attempt = store.Attempt(row.study, name)
     if store.is_forced(os.environ.get("DVC_STAGE"), attempt):

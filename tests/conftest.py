@@ -1,6 +1,5 @@
 """What tests share: small prepared data, small rows, and a clean process environment."""
 
-import json
 import os
 import warnings
 from collections.abc import Callable
@@ -10,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import settings
-from safetensors.torch import save_file
 
+from pipeline import prepared
 from pipeline.config import Row
 
 for name in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI", "DISHARMONY_JOBS", "DISHARMONY_PYTHON"):
@@ -44,14 +43,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = torch.randint(0, 120, (total, 1, 8, 8), generator=draws)
     for label in range(3):
         images[labels == label, :, 2 * label : 2 * label + 3] += 90
-    split = torch.cat([torch.full((count,), index) for index, count in enumerate(counts.values())])
-    path = tmp_path_factory.mktemp("data") / "stripes.safetensors"
+    path = tmp_path_factory.mktemp("data") / "stripes"
     about = {"classes": ["top", "middle", "bottom"], "source": "stripes", "counts": counts}
     pixels = images.to(torch.uint8)
-    tensors = {"images": pixels, "labels": labels, "split": split.to(torch.uint8)}
     share = pixels[: counts["train"]].double() / 255
-    tensors |= {"mean": share.mean((0, 2, 3)).float(), "std": share.std((0, 2, 3), correction=0).float()}
-    save_file(tensors, path, metadata={"dataset": json.dumps(about, sort_keys=True)})
+    mean, std = share.mean((0, 2, 3)).float(), share.std((0, 2, 3), correction=0).float()
+    prepared.write(path, pixels, labels, about, mean=mean, std=std)
     return path
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from models import PRESETS, WORDS, Backbone, Sentence, SentenceError, Word, build
+from models.dropout import InvertedDropout
 from models.vgg import initialize
 from pipeline import prepared
 from pipeline.config import Row, read_params
@@ -30,20 +31,20 @@ def test_layers_stand_in_the_order_of_the_sentence() -> None:
     block = ["Conv2d", "BatchNorm2d", "ReLU"]
     expected = [
         *block,
-        "Dropout",
+        "InvertedDropout",
         "MaxPool2d",
         *block,
         *block,
-        "Dropout",
+        "InvertedDropout",
         "MaxPool2d",
         "Flatten",
         "Linear",
         "ReLU",
-        "Dropout",
+        "InvertedDropout",
         "Linear",
     ]
     assert kinds(network) == expected
-    assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == [0.1, 0.2, 0.3]
+    assert [layer.p for layer in network if isinstance(layer, InvertedDropout)] == [0.1, 0.2, 0.3]
 
 
 def test_norm_before_the_convolution_has_the_features_before_it() -> None:
@@ -56,7 +57,7 @@ def test_norm_before_the_convolution_has_the_features_before_it() -> None:
 def test_a_word_may_stand_twice() -> None:
     """Broken: layers of equal names would overwrite each other and vanish."""
     network = build(SMALL, Sentence("conv act drop drop", "pool", "dense"), (1, 8, 8), 3)
-    assert kinds(network).count("Dropout") == 6
+    assert kinds(network).count("InvertedDropout") == 6
 
 
 @pytest.mark.parametrize(

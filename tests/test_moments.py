@@ -10,6 +10,7 @@ from reference import noise_moments, output_moments, standard_errors
 from torch import Tensor, nn
 
 from models import WORDS, Backbone, Norm, Place, Sentence, build
+from models.dropout import keep
 
 ERRORS = 5
 COUNT = 2**17
@@ -39,6 +40,51 @@ def test_mean_and_variance_of_the_output(word: str, rate: float, mean: float, va
     expected_mean, expected_variance, mean_error, variance_error = standard_errors(expected, sample.numel())
     assert abs(sample.mean().item() - expected_mean) < ERRORS * mean_error
     assert abs(sample.var().item() - expected_variance) < ERRORS * variance_error
+
+
+@pytest.mark.parametrize("rate", [0.0001, 1 / 3, 0.5, 0.75, 0.999999])
+def test_masks_drop_with_exactly_the_rate(rate: float) -> None:
+    """Broken: masks made of 16 bits would round the rate, or favour one of the four values that share a word."""
+    torch.manual_seed(3)
+    kept = keep(torch.empty(2**22), rate)
+    for lane in (kept, *kept.reshape(-1, 4).unbind(1)):
+        deviation = (len(lane) * rate * (1 - rate)) ** 0.5
+        assert abs((~lane).sum().item() - len(lane) * rate) <= ERRORS * deviation
+
+
+def test_rates_under_16_bits_are_kept() -> None:
+    """Broken: a rate between two steps of 2⁻¹⁶ would become one of them; here 2⁻¹⁷ would become 0."""
+    torch.manual_seed(4)
+    dropped = sum((~keep(torch.empty(2**24), 2**-17)).sum().item() for _ in range(4))
+    assert abs(dropped - 512) < ERRORS * 512**0.5
+
+
+def test_masked_values_are_independent() -> None:
+    """Broken: neighbours would drop together, or the same values in every batch."""
+    torch.manual_seed(5)
+    kept = torch.stack([keep(torch.empty(2**18), 0.3) for _ in range(2)]).double() - 0.7
+    for distance in (1, 2, 3, 4, 8):
+        correlation = (kept[0, distance:] * kept[0, :-distance]).mean().item() / 0.21
+        assert abs(correlation) < ERRORS / 2**9
+    assert abs((kept[0] * kept[1]).mean().item() / 0.21) < ERRORS / 2**9
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [
+        ((3,), torch.contiguous_format),
+        ((5, 7), torch.contiguous_format),
+        ((2, 3, 5, 5), torch.contiguous_format),
+        ((2, 3, 5, 5), torch.channels_last),
+    ],
+)
+def test_a_masked_tensor_keeps_its_layout(shape: tuple[int, ...], layout: torch.memory_format) -> None:
+    """Broken: the next layer would copy the tensor, or a mask would be laid over other values than it says."""
+    x = torch.ones(shape).contiguous(memory_format=layout).requires_grad_()
+    output = make("drop", 0.5)(x)
+    assert output.stride() == x.stride() and set(output.flatten().tolist()) == {0.0, 2.0}
+    output.sum().backward()
+    assert x.grad is not None and torch.equal(x.grad, output)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])

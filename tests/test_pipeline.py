@@ -147,7 +147,7 @@ def test_the_logged_model_predicts(project: Project) -> None:
     assert experiment is not None
     (found,) = project.client().search_runs([experiment.experiment_id], "tags.row = 'a'")
     model = pytorch.load_model(f"runs:/{found.info.run_id}/model")
-    images, _ = prepared.read(project.folder / "data" / "digits.safetensors", prepared.TEST)
+    images, _ = prepared.read(project.folder / "data" / "digits", prepared.TEST)
     logits = load_file(project.folder / "runs" / "tiny" / "a" / "logits.safetensors")["seed-0"]
     with torch.inference_mode():
         torch.testing.assert_close(model(images.float()), logits)

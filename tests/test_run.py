@@ -180,11 +180,11 @@ def test_a_crash_ends_one_run_and_says_why(data: Path, make_row: MakeRow, tmp_pa
     good, bad = tmp_path / "good", tmp_path / "bad"
     good.mkdir()
     bad.mkdir()
-    tasks = [workers.Task(make_row(), 0, tmp_path / "absent.safetensors", bad), workers.Task(make_row(), 1, data, good)]
+    tasks = [workers.Task(make_row(), 0, tmp_path / "absent", bad), workers.Task(make_row(), 1, data, good)]
     events: list[workers.Event] = []
     workers.train_all(tasks, 2, events.append)
     ends = {event.task.seed: event for event in events if event.kind in ("end", "crash")}
     assert ends[0].kind == "crash"
-    assert "absent.safetensors" in ends[0].content
+    assert "absent/fit.safetensors" in ends[0].content
     assert ends[1].kind == "end"
     assert (good / "result.json").exists()

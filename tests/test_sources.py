@@ -332,7 +332,7 @@ def complaint(tmp_path: Path, dataset: Folder | Torchvision) -> str:
     """The line for what is wrong; nothing may have been written."""
     output = tmp_path / "output"
     with pytest.raises(UserError) as caught:
-        prepare("d", dataset, output / "d.safetensors")
+        prepare("d", dataset, output / "d")
     assert not output.exists() or not any(output.iterdir())
     assert "\n" not in str(caught.value)
     return str(caught.value)

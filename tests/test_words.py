@@ -11,6 +11,7 @@ from torch import nn
 
 from models import PRESETS, WORDS, Backbone, Norm, Sentence, SentenceError, build
 from models.__main__ import show
+from models.dropout import InvertedDropout
 from pipeline.config import Row, read_params
 
 # The ten orders of a block of "Ordering of batch normalization and dropout?" (Stack Overflow).
@@ -38,7 +39,7 @@ CLASSES = {
     "dense": nn.Linear,
     "act": (nn.ReLU, nn.ELU, nn.GELU, nn.SiLU, nn.SELU, nn.Sigmoid, nn.Tanh),
     "bn": (nn.BatchNorm1d, nn.BatchNorm2d),
-    "drop": nn.Dropout,
+    "drop": InvertedDropout,
 }
 WEIGHTS = (nn.Conv2d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -73,7 +74,7 @@ def test_the_ten_orders_are_sentences(block: str) -> None:
     backbone = Backbone([32, 64], [1, 1], [512])
     network = build(backbone, order(block), (1, 28, 28), 10)
     check_layers(network, order(block), backbone)
-    assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == [0.2, 0.3]
+    assert [layer.p for layer in network if isinstance(layer, InvertedDropout)] == [0.2, 0.3]
     # 320 + 18,496 of the convolutions, 192 of the norms, 1,606,144 + 5,130 of the dense layers
     assert sum(parameter.numel() for parameter in network.parameters()) == 1_630_282
     network(torch.randn(2, 1, 28, 28)).sum().backward()
@@ -98,15 +99,16 @@ def test_rows_have_the_layers_of_their_sentence(name: str) -> None:
 def test_published_positions_are_what_their_papers_describe() -> None:
     """Broken: the sentences above would be called (a), (b), after-last and IC without being it."""
     a, b, last, ic = (list(build(SMALL, sentence, (1, 16, 16), 3)) for sentence in (A, B, AFTER_LAST, IC))
-    assert all(isinstance(after, NORMS) for layer, after in pairwise(a) if isinstance(layer, nn.Dropout))
-    for index in [index for index, layer in enumerate(b) if isinstance(layer, nn.Dropout)]:
+    assert all(isinstance(after, NORMS) for layer, after in pairwise(a) if isinstance(layer, InvertedDropout))
+    for index in [index for index, layer in enumerate(b) if isinstance(layer, InvertedDropout)]:
         norm = next(place for place in range(index, len(b)) if isinstance(b[place], NORMS))
         assert sum(isinstance(layer, WEIGHTS) for layer in b[index:norm]) == 1
-    first_drop = next(index for index, layer in enumerate(last) if isinstance(layer, nn.Dropout))
+    first_drop = next(index for index, layer in enumerate(last) if isinstance(layer, InvertedDropout))
     assert not any(isinstance(layer, NORMS) for layer in last[first_drop:])
     for index, layer in enumerate(ic[:-1]):
         if isinstance(layer, WEIGHTS):
-            assert [type(before).__name__[:7] for before in ic[index - 3 : index]] == ["ReLU", "BatchNo", "Dropout"]
+            kinds = (nn.ReLU, (nn.BatchNorm1d, nn.BatchNorm2d), InvertedDropout)
+            assert all(map(isinstance, ic[index - 3 : index], kinds))
 
 
 def test_none_stands_for_nothing() -> None:
