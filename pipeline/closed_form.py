@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.dropout import ClassicDropout, GaussianDropout, UniformDropout
+from models.dropout import ClassicDropout, GaussianDropout, InvertedDropout, UniformDropout
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Noise:
 def noise_variance(layer: nn.Module) -> float | None:
     """Variance s of the factor of mean 1 that training puts on a layer's test-mode output; None for any other layer."""
     match layer:
-        case nn.Dropout() | nn.Dropout2d() | ClassicDropout() | GaussianDropout():
+        case InvertedDropout() | ClassicDropout() | GaussianDropout() | nn.Dropout() | nn.Dropout2d():
             return layer.p / (1 - layer.p)
         case UniformDropout():
             return layer.p**2 / 3
@@ -119,7 +119,7 @@ class Inputs:
 
 
 def ratio_b(inputs: Inputs, weights: Tensor, noise: float) -> float:
-    """Case (b) of a layer as the paper has it, one c, v and ρ for all inputs: mean variance over units, test by training.
+    """Case (b) of a layer as in the paper, one c, v and ρ for all inputs: mean variance over units, test by training.
 
     Args:
         inputs: moments of the weight layer's inputs.

@@ -132,7 +132,8 @@ def observe(network: nn.Sequential, batches: Iterable[Tensor]) -> dict[int, Obse
     gathered = {place: WeightInput(layer) for place, layer in weights.items()}
     at = {layers.index(weights[place]): gathered[place] for place in gathered}
     with torch.inference_mode():
-        for x in batches:
+        for batch in batches:
+            x = batch
             for place, layer in enumerate(layers):
                 for seen in (got.get(place), at.get(place)):
                     if seen:
@@ -142,32 +143,46 @@ def observe(network: nn.Sequential, batches: Iterable[Tensor]) -> dict[int, Obse
     return {place: Observed(one.mean.value, one.variance.value, inputs.get(place)) for place, one in got.items()}
 
 
-def shifts(network: nn.Sequential, observed: dict[int, Observed]) -> list[dict[str, Any]]:
+def shifts(network: nn.Sequential, observed: dict[int, Observed], exact: nn.Sequential) -> list[dict[str, Any]]:
     """The shift of each batch norm, in network order.
+
+    Args:
+        network: in test mode, as training has left it.
+        observed: what its norms get.
+        exact: the network with the statistics of `recalibrate.exact`.
 
     Returns:
         Per layer: `layer`, its name; `channels`; `moving` and `real` as above; `ratio`, real by moving, and `shift`;
-        `q05` … `q95`, quantiles of the channels' ratios (the norm's eps is added to both sides, so that a channel that
-        never varies counts as unshifted); `case`, `predicted`, the formula's ratio of real by moving, and
-        `predicted_by_input`, the same without assuming that all inputs are alike; these three are None where no
+        `ratio_alone`, the same where the norms before it have exact statistics, hence without the shift that they
+        hand on; `q05` … `q95`, quantiles of the channels' ratios (the norm's eps is added to both sides, so that a
+        channel that never varies counts as unshifted); `case`; `predicted`, the formula's ratio of real by moving;
+        `predicted_by_input`, the same without assuming that all inputs are alike. The last three are None where no
         formula applies.
     """
-    layers, names = list(network), [name for name, _ in network.named_children()]
+    layers, names, norms = list(network), [name for name, _ in network.named_children()], running_norms(network)
     return [
-        {"layer": names[place]} | _shift(norm, observed[place]) | _predicted(layers, place, observed[place])
-        for place, norm in running_norms(network).items()
+        {"layer": names[place]}
+        | _shift(norm, observed[place].variance, _running(norms_exact))
+        | _predicted(layers, place, observed[place])
+        for (place, norm), norms_exact in zip(norms.items(), running_norms(exact).values(), strict=True)
     ]
 
 
-def _shift(norm: BatchNorm, seen: Observed) -> dict[str, Any]:
+def _running(norm: BatchNorm) -> Tensor:
     assert norm.running_var is not None
-    running = norm.running_var.double().cpu()
-    moving, real = float(running.mean()), float(seen.variance.mean())
+    return norm.running_var.double().cpu()
+
+
+def _shift(norm: BatchNorm, seen: Tensor, alone: Tensor) -> dict[str, Any]:
+    """Of a norm and its input's variances in test mode, with all norms before it as they are and with them exact."""
+    running = _running(norm)
+    moving, real = float(running.mean()), float(seen.mean())
     ratio = real / moving if moving > 0 else math.nan
-    channels = (seen.variance + norm.eps) / (running + norm.eps)
+    channels = (seen + norm.eps) / (running + norm.eps)
     quantiles = channels.quantile(torch.tensor(QUANTILES, dtype=torch.float64)).tolist()
     line = {"channels": len(running), "moving": moving, "real": real, "ratio": ratio}
     line["shift"] = max(ratio, 1 / ratio) if ratio > 0 else math.nan
+    line["ratio_alone"] = float(alone.mean()) / moving if moving > 0 else math.nan
     return line | {f"q{round(100 * q):02}": value for q, value in zip(QUANTILES, quantiles, strict=True)}
 
 
