@@ -93,7 +93,7 @@ def test_training_depends_on_the_code_by_its_digests() -> None:
 
 
 def test_all_studies_can_be_planned(tmp_path: Path) -> None:
-    """Broken: `dvc repro` would not begin, or leave rows out, because dvc.yaml and params.yaml do not fit each other."""
+    """Broken: `dvc repro` would stop at once or leave rows out: dvc.yaml and params.yaml do not fit each other."""
     for name in ("dvc.yaml", "params.yaml", "models", "pipeline"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
