@@ -87,7 +87,10 @@ class Project:
 
     def outputs(self) -> dict[str, str]:
         files = [
-            path for name in ("runs", "reports", "data") for path in (self.folder / name).rglob("*") if path.is_file()
+            path
+            for name in ("runs", "diagnosis", "reports", "data")
+            for path in (self.folder / name).rglob("*")
+            if path.is_file()
         ]
         return {
             str(path.relative_to(self.folder)): hashlib.md5(path.read_bytes()).hexdigest() for path in sorted(files)
@@ -117,7 +120,8 @@ def test_everything_runs_from_nothing(project: Project) -> None:
     """Broken: `dvc repro` on a fresh clone."""
     stages, printed = project.repro()
     trains = {f"train@{row}" for row in "abd"}
-    assert set(stages) == {"plan", "prepare@digits", "report@tiny", "report@other"} | trains
+    after = {f"{stage}@{study}" for stage in ("diagnose", "report") for study in ("tiny", "other")}
+    assert set(stages) == {"plan", "code", "prepare@digits"} | trains | after
     assert "Warning" not in printed
     assert [(row, status) for row, _, status, _ in project.logged()] == [(row, "FINISHED") for row in "abd"]
 
@@ -165,15 +169,16 @@ def test_a_new_seed_trains_alone(project: Project) -> None:
     project.params["rows"]["b"]["seeds"] = [0, 1]
     project.write()
     stages, printed = project.repro()
-    assert stages == ["plan", "train@b", "report@tiny"]
+    assert stages == ["plan", "train@b", "diagnose@tiny", "report@tiny"]
     assert re.findall(r"^b seed (\d)", printed, re.M) == ["1"]
+    assert "tiny: 2 runs diagnosed, 1 of them just now" in printed  # a and b are the same network, b with one more seed
 
 
 def test_a_publication_changes_the_report_alone(project: Project) -> None:
     """Broken: correcting a published number would train."""
     project.params["rows"]["b"]["published"] = {"accuracy": 0.5, "source": "somewhere"}
     project.write()
-    assert project.repro()[0] == ["plan", "report@tiny"]
+    assert project.repro()[0] == ["plan", "diagnose@tiny", "report@tiny"]
 
 
 def test_forced_training_gives_the_same_bytes_with_one_worker(project: Project) -> None:
@@ -185,6 +190,15 @@ def test_forced_training_gives_the_same_bytes_with_one_worker(project: Project) 
     assert project.lock() == lock
     seen = [(row, seed) for row, seed, status, _ in project.logged() if row == "b" and status == "FINISHED"]
     assert seen == [("b", "0"), ("b", "1")]
+
+
+def test_a_forced_diagnosis_measures_again(project: Project) -> None:
+    """Broken: `-f` would pick up what the run store holds, and so prove nothing."""
+    lock = project.lock()
+    stages, printed = project.repro("-f", "-s", "diagnose@tiny")
+    assert stages == ["diagnose@tiny"]
+    assert "tiny: 2 runs diagnosed, 2 of them just now" in printed
+    assert project.lock() == lock
 
 
 def test_killed_twice_it_ends_with_the_same_bytes(project: Project) -> None:
@@ -249,7 +263,7 @@ def test_an_edited_row_trains_alone_though_the_server_is_away(project: Project, 
     project.params["rows"]["b"]["epochs"] = 3
     project.write()
     stages, printed = project.repro(MLFLOW_TRACKING_URI=address)
-    assert stages == ["plan", "train@b", "report@tiny"]
+    assert stages == ["plan", "train@b", "diagnose@tiny", "report@tiny"]
     assert printed.count(f"not logged to {address}") == 1
     assert "b: 2 of 2 runs finished" in printed
     environment = project.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
@@ -277,7 +291,7 @@ def test_a_removed_row_leaves_its_report(project: Project) -> None:
     assert "`b`" in (project.folder / "reports" / "tiny.md").read_text()
     del project.params["rows"]["b"]
     project.write()
-    assert project.repro()[0] == ["plan", "report@tiny"]
+    assert project.repro()[0] == ["plan", "diagnose@tiny", "report@tiny"]
     assert "`b`" not in (project.folder / "reports" / "tiny.md").read_text()
 
 

@@ -95,18 +95,21 @@ def measure(tmp_path: Path) -> Measure:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose plan, runs and reports lie in a temporary folder."""
-    for name in ("PLAN", "RUNS", "REPORTS"):
+    for name in ("PLAN", "RUNS", "DIAGNOSIS", "REPORTS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     return tmp_path
 
 
 def plan_study(root: Path, rows: dict[str, Row]) -> PlannedStudy:
-    """A study as the stage `plan` writes it."""
+    """A study as the stage `plan` writes it, with a diagnosis in which nothing applied."""
     study = make_study(rows)
-    folder = root / "plan" / "studies"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "s.json").write_text(study.model_dump_json())
+    for folder in ("plan/studies", "diagnosis/s"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "plan" / "studies" / "s.json").write_text(study.model_dump_json())
+    runs = [{"row": name, "seed": seed, "status": "finished"} for name, row in rows.items() for seed in row.seeds]
+    write_table(root / "diagnosis" / "s" / "runs.csv", runs)
+    (root / "diagnosis" / "s" / "layers.csv").write_text("row,seed,layer,case\n")
     return study
 
 
