@@ -36,10 +36,10 @@ def _shift(study: str, results: Sequence[Result]) -> str:
         " augmentation, all norms normalizing with their running statistics (Li et al. 2018, arXiv 1801.05134). So a"
         " norm's shift contains what the norms before it hand on, which multiplies along a stack without shortcuts;"
         " alone is without that, all norms before it having exact statistics. Without dropout a shift is not quite 1:"
-        " the running variance still holds batches of older weights. A formula applies where dropout stands directly before the norm (a) or before the weights whose"
-        " output it takes (b); it speaks of the nearest dropout alone. Formula (b) takes one mean, one variance and"
-        " one correlation for all inputs of a unit; the last column gives each input its own. The published range is"
-        " over networks, as far as the publication gives one."
+        " the running variance still holds batches of older weights. A formula applies where dropout stands directly"
+        " before the norm (a) or before the weights whose output it takes (b); it speaks of the nearest dropout alone."
+        " Formula (b) takes one mean, one variance and one correlation for all inputs of a unit; the last column gives"
+        " each input its own. The published range is over networks, as far as the publication gives one."
     )
     figure = (
         "Variance in test mode by that which training left, for each batch norm in network order, a panel per row."
