@@ -1,11 +1,13 @@
-"""What a row's training shows while it goes on: one bar in a terminal, a line per run elsewhere."""
+"""What is shown while something goes on: a bar in a terminal; elsewhere a line per run of a row's training."""
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LINE_SECONDS = 30.0
 """Where there is no terminal, a line at most this often says how far a row is."""
@@ -60,3 +62,21 @@ class RowProgress:
         if not self.terminal and time.monotonic() - self._spoke > LINE_SECONDS:
             self._spoke = time.monotonic()
             print(f"{self.name}: {done} of {self.runs * self.epochs} epochs; {note}", file=sys.stderr)
+
+
+@contextmanager
+def bar(text: str, total: float | None) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr while something goes on, in a terminal only; the function takes how much of the total is done."""
+    console = Console(file=sys.stderr)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    progress = Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with progress:
+        task = progress.add_task(text, total=total)
+        yield lambda done: progress.update(task, completed=done)
