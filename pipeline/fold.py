@@ -7,10 +7,11 @@ Of several seeds the first is taken: they differ in their weights, not in what f
 
 import argparse
 from collections.abc import Iterator
+from statistics import median
+from timeit import Timer
 
 import torch
 from torch import Tensor, nn
-from torch.utils.benchmark import Timer
 
 from models.fold import Folded, fold
 from pipeline import inference, prepared, trained
@@ -21,8 +22,8 @@ from pipeline.trained import Trained
 BATCHES = (1, 128)
 """Images at once: one answers a single request, the other serves many."""
 
-SECONDS = 1.0
-"""Each speed is measured for so long at least."""
+ROUNDS = 7
+"""Each speed is the median of so many measurements, taken in turn, so that whatever slows the machine slows both."""
 
 
 def folded(network: nn.Sequential) -> tuple[nn.Sequential, Folded]:
@@ -46,22 +47,31 @@ def agreement(before: nn.Module, after: nn.Module, images: Tensor) -> str:
     )
 
 
-def speed(network: nn.Module, images: Tensor) -> float:
-    """Images per second in test mode, the median of repetitions, on one thread where it is a CPU's."""
+def seconds(network: nn.Module, images: Tensor) -> float:
+    """Seconds of one call in test mode, the mean over calls of a fifth of a second together."""
+
+    def call() -> None:
+        network(images)
+        if images.is_cuda:
+            torch.cuda.synchronize()
+
     with torch.inference_mode():
-        timer = Timer("network(images)", globals={"network": network, "images": images})
-        return len(images) / timer.blocked_autorange(min_run_time=SECONDS).median
+        calls, taken = Timer(call).autorange()
+    return taken / calls
 
 
-def speeds(model: Trained, networks: tuple[nn.Module, nn.Module], images: Tensor) -> Iterator[tuple[int, float, float]]:
-    """Batch size, and images per second of both networks."""
+def speeds(model: Trained, networks: tuple[nn.Module, nn.Module], images: Tensor) -> Iterator[tuple[int, list[float]]]:
+    """Batch size, and images per second of each network, on one thread where a CPU computes."""
+    torch.set_num_threads(1)
     batches = [batch for batch in BATCHES if batch > model.needs_company]
-    with bar("measuring speed", len(batches)) as show:
-        for number, batch in enumerate(batches, 1):
+    with bar("measuring speed", len(batches) * ROUNDS) as show:
+        for number, batch in enumerate(batches):
             some = images[torch.arange(batch) % len(images)].float()
-            before, after = (speed(network, some) for network in networks)
-            show(number)
-            yield batch, before, after
+            rounds = []
+            for count in range(ROUNDS):
+                rounds.append([seconds(network, some) for network in networks])
+                show(number * ROUNDS + count + 1)
+            yield batch, [batch / median(taken) for taken in zip(*rounds, strict=True)]
 
 
 @command
@@ -85,7 +95,7 @@ def main() -> None:
     for name, reason in result.kept.items():
         print(f"  {name} stays: {reason}")
     print(agreement(*networks, images))
-    for batch, old, new in speeds(model, networks, images):
+    for batch, (old, new) in speeds(model, networks, images):
         print(f"batch {batch}: {old:,.0f} images/s before, {new:,.0f} folded, {new / old:.2f} times as many")
 
 

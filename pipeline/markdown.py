@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.config import Row
+from pipeline.gallery import Gallery
+from pipeline.gallery_section import gallery_section
 from pipeline.measured import Groups, Result
 from pipeline.plan import PlannedStudy
 from pipeline.stats import paired_difference
@@ -42,12 +44,13 @@ DETAILS_NOTE = (
 )
 
 
-def markdown(study: PlannedStudy, groups: Groups) -> str:
+def markdown(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery] = ()) -> str:
     """The report.
 
     Args:
         study: as planned.
         groups: what `load` gives.
+        galleries: of these groups; without any the section is left out.
     """
     results = [result for group in groups for result in group]
     alt = "Test accuracy of each run, with the mean and its 95 % interval for each row"
@@ -64,6 +67,7 @@ def markdown(study: PlannedStudy, groups: Groups) -> str:
         DETAILS_NOTE if any(map(contenders, groups)) else "",
         _curves(study.name, results),
         *(_by_class(groups, group) for group in groups if contenders(group)),
+        gallery_section(study.name, galleries),
         _settings(results),
         _reproduction(study.name, groups),
     ]

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import paths
+from pipeline import gallery, paths
 from pipeline.errors import UserError, command
+from pipeline.gallery import Gallery
 from pipeline.markdown import FIGURES, markdown
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_study
@@ -36,8 +37,9 @@ def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        text = markdown(study, groups)
-        _draw(groups, draft)
+        galleries = gallery.load(groups)
+        text = markdown(study, groups, galleries)
+        _draw(groups, galleries, draft)
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
     finally:
@@ -45,8 +47,9 @@ def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     write_atomically(reports / f"{study.name}.md", text.encode())
 
 
-def _draw(groups: Groups, folder: Path) -> None:
+def _draw(groups: Groups, galleries: Sequence[Gallery], folder: Path) -> None:
     from pipeline import charts
+    from pipeline.gallery_figure import gallery_figure
 
     results = [result for group in groups for result in group]
     with charts.style():
@@ -55,6 +58,8 @@ def _draw(groups: Groups, folder: Path) -> None:
         for file, (column, label) in FIGURES.items():
             panels = _panels(results, column)
             charts.save_svg(charts.curves_figure(panels, label, column in RISING), folder / f"{file}.svg")
+        if galleries:
+            charts.save_svg(gallery_figure(galleries), folder / "gallery.svg")
 
 
 def _dots(result: Result) -> "Dots":

@@ -9,8 +9,8 @@ from safetensors import SafetensorError
 from torch import nn
 
 from pipeline import inference, logbook, paths, plan, prepared, store
-from pipeline.complaints import one_line
-from pipeline.config import Row
+from pipeline.complaints import one_line, printable
+from pipeline.config import NAME, Row
 from pipeline.errors import UserError
 from pipeline.prepared import Info
 from pipeline.storage import read_json
@@ -23,7 +23,7 @@ class Trained:
     """The networks of a row.
 
     Args:
-        name: of the row, or of its one seed.
+        name: of the row, or its folder.
         row: what was trained.
         data: folder of the images that it was trained on.
         info: of these images.
@@ -69,6 +69,8 @@ def find(name: str) -> Trained:
     place, seed = (named[1], int(named[2])) if named else (name.rstrip("/"), None)
     folder = Path(place)
     if not (folder / "spec.json").exists():
+        if not re.fullmatch(NAME, place):
+            raise UserError(f"{printable(name)}: neither the name of a row nor a folder with a row's spec.json")
         folder = paths.RUNS / plan.read_row(place).study / place
     spec, row = _spec(folder)
     weights = {each: folder / "weights" / f"seed-{each}.safetensors" for each in row.seeds if seed in (None, each)}
@@ -76,7 +78,7 @@ def find(name: str) -> Trained:
     if not weights:
         wanted = "no run" if seed is None else f"no run of seed {seed}"
         raise UserError(f"{paths.shown(folder)}: {wanted} has finished; its seeds are {', '.join(map(str, row.seeds))}")
-    return _checked(name, row, spec["data"], weights)
+    return _checked(place, row, spec["data"], weights)
 
 
 def _spec(folder: Path) -> tuple[dict[str, Any], Row]:
@@ -104,7 +106,7 @@ def _of_run(run_id: str) -> Trained:
             f"run {run_id}: {known} holds no weights, so it failed or was trained in another checkout; there,"
             f" or by mlflow.pytorch.load_model('runs:/{run_id}/model'), it can be used"
         )
-    return _checked(f"{run.name}/seed-{run.seed}", run.row, run.data, {run.seed: weights})
+    return _checked(run.name, run.row, run.data, {run.seed: weights})
 
 
 def _checked(name: str, row: Row, digest: str, weights: dict[int, Path]) -> Trained:
