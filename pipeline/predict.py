@@ -62,9 +62,9 @@ def files(name: str) -> list[Path] | str:
     path = Path(name).expanduser()
     if path.is_dir():
         suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
-        inside = path.rglob("*")
+        visible = (each for each in path.rglob("*") if not each.name.startswith("."))
         return (
-            sorted(each for each in inside if each.suffix.lower() in suffixes and each.is_file()) or "no images in it"
+            sorted(each for each in visible if each.suffix.lower() in suffixes and each.is_file()) or "no image in it"
         )
     # Not Path.glob, which raises on some patterns.
     found = [path] if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207

@@ -33,11 +33,11 @@ RISING = ("accuracy", "auc")
 
 def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     """Writes reports/<study>.md and its figures; what was there is replaced when all of it is made."""
+    galleries = gallery.load(groups)
     draft, target = reports / f".draft-{study.name}", reports / study.name
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        galleries = gallery.load(groups)
         text = markdown(study, groups, galleries)
         _draw(groups, galleries, draft)
         shutil.rmtree(target, ignore_errors=True)

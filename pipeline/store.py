@@ -45,14 +45,13 @@ def checked_data(dataset: str, digests: Mapping[str, str]) -> Path:
         digests: of what rows were trained on, by the name of the row.
 
     Raises:
-        UserError: the data set is missing, damaged or another one.
+        UserError: the data set is missing or another one.
     """
     folder = paths.prepared(dataset)
-    prepared.info(folder)
     try:
         found = data_digest(folder)
     except OSError as error:
-        raise UserError(f"{paths.shown(folder)}: {error.strerror}; run 'dvc repro -f prepare@{dataset}'") from None
+        raise UserError(f"{paths.shown(folder)}: {error.strerror}; run 'dvc repro prepare@{dataset}'") from None
     for row, digest in digests.items():
         if digest != found:
             hint = "run 'dvc repro', or check out the commit that it was trained at"
