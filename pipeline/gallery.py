@@ -22,7 +22,6 @@ from scipy.special import entr
 from pipeline import ensemble, paths, prepared, store
 from pipeline.errors import UserError
 from pipeline.measured import Groups, Result
-from pipeline.pictures import Pixels
 
 MOST_CLASSES = 20
 """Classes that are shown; of more the first."""
@@ -77,7 +76,7 @@ class Exhibit:
 
     number: int
     label: str
-    pixels: Pixels
+    pixels: NDArray[np.uint8]
     said: list[Said]
 
 
@@ -192,7 +191,7 @@ def _said(opinion: _Opinion, label: int, number: int, classes: list[str]) -> Sai
     )
 
 
-def _thumbnail(image: Pixels) -> Pixels:
+def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A C×H×W image as it is shown."""
     picture = Image.fromarray(np.ascontiguousarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)))
     picture.thumbnail((SIDE, SIDE))  # keeps its proportions, and never enlarges

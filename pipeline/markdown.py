@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline import convergence_sections, diagnosis_sections
 from pipeline.config import Row
 from pipeline.gallery import Gallery
 from pipeline.gallery_section import gallery_section
@@ -53,6 +54,7 @@ def markdown(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery] =
         galleries: of these groups; without any the section is left out.
     """
     results = [result for group in groups for result in group]
+    planned = sorted(results, key=lambda result: list(study.rows).index(result.name))
     alt = "Test accuracy of each run, with the mean and its 95 % interval for each row"
     parts = [
         f"# {' '.join(study.study.title.split())}",
@@ -66,6 +68,8 @@ def markdown(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery] =
         *(_details(groups, group) for group in groups if contenders(group)),
         DETAILS_NOTE if any(map(contenders, groups)) else "",
         _curves(study.name, results),
+        *convergence_sections.sections(study.study.targets, planned),
+        *diagnosis_sections.sections(study.name, planned),
         *(_by_class(groups, group) for group in groups if contenders(group)),
         gallery_section(study.name, galleries),
         _settings(results),

@@ -126,16 +126,21 @@ def measure(tmp_path: Path) -> Measure:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose plan, runs and reports lie in a temporary folder."""
-    for name in ("PLAN", "RUNS", "REPORTS"):
+    """A project whose plan, runs, diagnosis and reports lie in a temporary folder."""
+    for name in ("PLAN", "RUNS", "DIAGNOSIS", "REPORTS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     return tmp_path
 
 
 def plan_study(root: Path, rows: dict[str, Row]) -> PlannedStudy:
-    """A study as the stage `plan` writes it."""
+    """A study as the stage `plan` writes it, and a diagnosis of its runs that found nothing."""
     study = make_study(rows)
+    diagnosis = root / "diagnosis" / "s"
+    diagnosis.mkdir(parents=True, exist_ok=True)
+    runs = [{"row": name, "seed": seed} for name, row in rows.items() for seed in row.seeds]
+    write_table(diagnosis / "runs.csv", [run | {"status": "finished", "reason": None} for run in runs])
+    (diagnosis / "layers.csv").touch()
     folder = root / "plan" / "studies"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "s.json").write_text(study.model_dump_json())
