@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import paths
+from pipeline import gallery, paths
 from pipeline.diagnosis_sections import SHIFT_FIGURE
 from pipeline.errors import UserError, command
+from pipeline.gallery import Gallery
 from pipeline.markdown import FIGURES, markdown
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_study
@@ -34,12 +35,13 @@ RISING = ("accuracy", "auc")
 
 def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     """Writes reports/<study>.md and its figures; what was there is replaced when all of it is made."""
+    galleries = gallery.load(groups)
     draft, target = reports / f".draft-{study.name}", reports / study.name
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        text = markdown(study, groups)
-        _draw(study, groups, draft)
+        text = markdown(study, groups, galleries)
+        _draw(study, groups, galleries, draft)
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
     finally:
@@ -47,8 +49,9 @@ def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     write_atomically(reports / f"{study.name}.md", text.encode())
 
 
-def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
+def _draw(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery], folder: Path) -> None:
     from pipeline import charts, shift_chart
+    from pipeline.gallery_figure import gallery_figure
 
     results = [result for group in groups for result in group]
     with charts.style():
@@ -59,6 +62,8 @@ def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
             charts.save_svg(charts.curves_figure(panels, label, column in RISING), folder / f"{file}.svg")
         if ratios := _ratios(study, results):
             charts.save_svg(shift_chart.shift_figure(ratios), folder / f"{SHIFT_FIGURE}.svg")
+        if galleries:
+            charts.save_svg(gallery_figure(galleries), folder / "gallery.svg")
 
 
 def _dots(result: Result) -> "Dots":
