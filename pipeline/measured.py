@@ -11,6 +11,7 @@ from pipeline import paths
 from pipeline.config import Row
 from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
+from pipeline.quantities import Quantity
 from pipeline.stats import Estimate, mean_interval
 
 T = TypeVar("T")
@@ -51,6 +52,18 @@ class Result:
         values = self.values(column)
         return mean_interval(list(values.values())) if values else None
 
+    def measure(self, quantity: Quantity) -> dict[int, float]:
+        """A quantity by seed, in the order of seeds, with what runs count that diverged."""
+        values = quantity.read(self)
+        if quantity.of_failed:
+            values = values | {run.seed: quantity.of_failed(self) for run in self.failures}
+        return {run.seed: values[run.seed] for run in self.runs if run.seed in values}
+
+    @property
+    def finished(self) -> list[int]:
+        """Seeds of the runs that finished."""
+        return [run.seed for run in self.runs if run.failure is None]
+
     @property
     def failures(self) -> list[Run]:
         """The runs that failed."""
@@ -80,6 +93,18 @@ def load(study: PlannedStudy, runs: Path) -> Groups:
     for name, row in study.rows.items():
         groups.setdefault(row.dataset, []).append(_load_row(study.name, name, row, runs / name))
     return [sorted(group, key=standing) for group in groups.values()]
+
+
+def load_available(study: PlannedStudy, runs: Path) -> tuple[dict[str, Result], list[str]]:
+    """The results of those planned rows that have any, by row, and what is wrong with outputs that cannot be read."""
+    results, complaints = {}, []
+    for name, row in study.rows.items():
+        try:
+            if (runs / name).exists():
+                results[name] = _load_row(study.name, name, row, runs / name)
+        except UserError as error:
+            complaints.append(str(error))
+    return results, complaints
 
 
 def standing(result: Result) -> float:
