@@ -52,7 +52,8 @@ def main() -> None:
     if not console.is_terminal:
         console.width = 10_000
     console.print(index(params, verdicts))
-    console.print(tally([verdict for study in verdicts.values() for verdict in study]))
+    tests = [verdict for study in verdicts.values() for verdict in study]
+    console.print(f"{len(params.claims)} claims, {len(tests)} tests: {tally(tests)}")
 
 
 if __name__ == "__main__":

@@ -40,13 +40,14 @@ def claims_section(study: str, verdicts: Sequence[Verdict]) -> str:
     ]
     head = ["verdict", "claim", "in its favour, 95 % interval", "seeds"]
     details = "\n".join(_details(verdict) for verdict in verdicts)
-    return "\n\n".join(["## Claims", f"{tally(verdicts)}.", table(head, lines, numbers_from=len(head)), details, NOTE])
+    count = f"{len(verdicts)} claim{'s' * (len(verdicts) > 1)}: {tally(verdicts)}."
+    return "\n\n".join(["## Claims", count, table(head, lines, numbers_from=len(head)), details, NOTE])
 
 
 def tally(verdicts: Sequence[Verdict]) -> str:
-    """How many claims got which verdict."""
+    """How many got which verdict."""
     counts = [(decision, sum(verdict.decision == decision for verdict in verdicts)) for decision in Decision]
-    return f"Of {len(verdicts)} claims: " + ", ".join(f"{count} {decision}" for decision, count in counts if count)
+    return ", ".join(f"{count} {decision}" for decision, count in counts if count)
 
 
 def draw(verdicts: Sequence[Verdict], folder: Path) -> None:

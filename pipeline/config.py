@@ -308,7 +308,7 @@ class Params(Model):
     datasets: dict[Named, Dataset] = Field(min_length=1)
     studies: dict[Named, Study] = Field(min_length=1)
     rows: dict[Named, Row] = Field(min_length=1)
-    claims: dict[Named, Claim] = Field(description="statements that the reports check; {} for none")
+    claims: dict[Named, Claim] = Field({}, description="statements that the reports check")
 
 
 def read_params(path: Path = paths.PARAMS) -> Params:

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.claims_section import claims_section
+from pipeline.comparisons import comparisons
 from pipeline.config import Row
 from pipeline.measured import Groups, Result
 from pipeline.plan import PlannedStudy
 from pipeline.stats import paired_difference
+from pipeline.verdicts import Verdict
 from pipeline.wording import (
     NONE,
     answer,
@@ -42,12 +45,13 @@ DETAILS_NOTE = (
 )
 
 
-def markdown(study: PlannedStudy, groups: Groups) -> str:
+def markdown(study: PlannedStudy, groups: Groups, verdicts: Sequence[Verdict] = ()) -> str:
     """The report.
 
     Args:
         study: as planned.
         groups: what `load` gives.
+        verdicts: on the study's claims.
     """
     results = [result for group in groups for result in group]
     alt = "Test accuracy of each run, with the mean and its 95 % interval for each row"
@@ -59,9 +63,11 @@ def markdown(study: PlannedStudy, groups: Groups) -> str:
         "Every dot is a run. A bar that reaches the edge of the figure goes on beyond it.",
         *(_ranking(groups, group) for group in groups),
         _ranking_notes(results),
+        claims_section(study.name, verdicts),
         _published(results),
         *(_details(groups, group) for group in groups if contenders(group)),
         DETAILS_NOTE if any(map(contenders, groups)) else "",
+        comparisons(groups),
         _curves(study.name, results),
         *(_by_class(groups, group) for group in groups if contenders(group)),
         _settings(results),

@@ -75,9 +75,12 @@ def _unsteadiness(result: Measured) -> dict[int, float]:
 
 def _epochs_to(target: float, result: Measured) -> dict[int, float]:
     """Epochs until the validation accuracy reaches a target; of a run that never does, one more than it may train."""
-    curves = result.curves["val_accuracy"]
-    reached = [next((at for at, value in enumerate(curve, 1) if value >= target), None) for curve in curves]
-    return {seed: float(at or result.row.epochs + 1) for seed, at in _by_seed(result, reached).items()}
+    never = result.row.epochs + 1
+    return {
+        seed: float(next((at for at, value in enumerate(curve, 1) if value >= target), never))
+        for seed, curve in _by_seed(result, result.curves["val_accuracy"]).items()
+        if not math.isnan(curve[0])  # nothing was validated
+    }
 
 
 def _by_seed(result: Measured, values: list[Any]) -> dict[int, Any]:

@@ -101,6 +101,8 @@ def judge(claims: Claims, results: Mapping[str, Result]) -> list[Verdict]:
     verdicts = {}
     for case, comparison, raw, value in zip(run, comparisons, p, corrected, strict=True):
         decision, reason = _decide(case, int(comparison.decided([value])[0]), value <= ALPHA, level)
+        if raw <= ALPHA < value:
+            reason = f"sure by itself, but not as one of {len(run)} claims; {reason}"
         verdicts[case.name] = Verdict(case, decision, reason, raw, value)
     return [verdicts.get(case.name) or Verdict(case, Decision.NOT_RUN, _missing(case, results)) for case in cases]
 
@@ -128,10 +130,14 @@ def gather(values: Values, sums: Sequence[Sum]) -> tuple[Evidence, ...]:
 
 def _missing(case: Case, results: Mapping[str, Result]) -> str:
     if absent := [row for row in case.contrast.rows if row not in results]:
-        return f"no results of {', '.join(absent)}"
+        return f"no results of {_listed(absent)}"
     if unmeasured := [row for row in case.contrast.rows if row not in case.values]:
-        return f"{case.contrast.metric} was not measured in {', '.join(unmeasured)}"
+        return f"{case.contrast.metric} was not measured in {_listed(unmeasured)}"
     return "its rows have no seed in common"
+
+
+def _listed(rows: Sequence[str]) -> str:
+    return ", ".join(rows if len(rows) <= 3 else [*rows[:2], f"{len(rows) - 2} other rows"])
 
 
 def _decide(case: Case, decided: int, sure: bool, level: float) -> tuple[Decision, str]:

@@ -27,6 +27,10 @@ PLANNED = {
     "pipeline/config.py": "its meaning arrives resolved, in the planned file that the stage depends on",
     "pipeline/plan.py": "reads that file",
 }
+CLAIMS = {
+    "pipeline/contrasts.py": "of claims, which plan checks",
+    "pipeline/quantities.py": "of claims, which plan checks",
+}
 ORDERING = {
     "pipeline/code.py": "copies digests",
     "pipeline/train.py": "decides which runs train, not how",
@@ -45,8 +49,8 @@ MODELS = {"models/normalize.py": "not used by this stage"} | {
 }
 STAGES = {
     "plan": (HARMLESS | {"models/normalize.py": "holds no row"}, ["pipeline/plan.py"]),
-    "prepare": (HARMLESS | PLANNED | MODELS, ["pipeline/prepare.py"]),
-    "code": (HARMLESS | PLANNED | ORDERING, ["pipeline/code.py", "pipeline/train.py", "pipeline/run.py"]),
+    "prepare": (HARMLESS | PLANNED | CLAIMS | MODELS, ["pipeline/prepare.py"]),
+    "code": (HARMLESS | PLANNED | CLAIMS | ORDERING, ["pipeline/code.py", "pipeline/train.py", "pipeline/run.py"]),
     "report": (HARMLESS | PLANNED | MODELS, ["pipeline/report.py"]),
 }
 
