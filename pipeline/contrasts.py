@@ -121,8 +121,7 @@ class _Parser:
             raise self.error("'<' or '>' expected")
         while self.next == sign:
             self.place += 1
-            if len(sides) == 1 and self.next == "each":
-                self.place += 1
+            if len(sides) == 1 and self.calls("each"):
                 ends = list(self.listed())
                 sides.append(ends[0])
                 break
@@ -150,19 +149,23 @@ class _Parser:
             return total
         if not word[:1].isalnum():
             raise self.error("a row, a number, 'mean(' or '(' expected")
-        self.place += 1
-        if word == "mean" and self.next == "(":
-            listed = list(self.listed())
-            total = Sum()
+        if self.calls("mean"):
+            listed, total = list(self.listed()), Sum()
             for part in listed:
                 total = total.plus(part, 1 / len(listed))
             return total
+        self.place += 1
         if NUMBER.fullmatch(word):
             return Sum(constant=float(word))
         self.rows.append(word)
         return Sum({word: 1.0})
 
+    def calls(self, word: str) -> bool:
+        return self.tokens[self.place : self.place + 2] == [word, "("]
+
     def listed(self) -> Iterator[Sum]:
+        """The arguments of `mean` or `each`."""
+        self.place += 1
         self.take("(")
         yield self.sum()
         while self.next == ",":

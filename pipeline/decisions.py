@@ -99,15 +99,17 @@ def holm(p: ArrayLike) -> Numbers:
     """p-values corrected for being one of several (Holm 1979, "A simple sequentially rejective multiple test").
 
     Args:
-        p: one two-sided p-value per comparison of a family, M.
+        p: one two-sided p-value per comparison of a family, …×M.
 
     Returns:
-        M values; to call those at most ALPHA decided is wrong about any of them in at most ALPHA of all families.
+        As many values; to call those at most ALPHA decided is wrong about any of them in at most ALPHA of all families.
     """
-    from statsmodels.stats.multitest import multipletests
-
     values = np.asarray(p, dtype=np.float64)
-    return np.asarray(multipletests(values, method="holm")[1]) if len(values) else values
+    order = values.argsort(-1, kind="stable")
+    steps = np.arange(values.shape[-1], 0, -1) * np.take_along_axis(values, order, -1)
+    corrected = np.empty_like(values)
+    np.put_along_axis(corrected, order, np.minimum(1.0, np.maximum.accumulate(steps, -1)), -1)
+    return corrected
 
 
 @dataclass(frozen=True)
