@@ -24,7 +24,8 @@ def verdicts_of(params: Params) -> dict[str, list[Verdict]]:
     found = {}
     for name, study in params.studies.items():
         rows = {key: row for key, row in params.rows.items() if row.study == name}
-        results, complaints = load_available(PlannedStudy(name=name, study=study, rows=rows), paths.RUNS / name)
+        planned = PlannedStudy(name=name, study=study, rows=rows)
+        results, complaints = load_available(planned, paths.RUNS / name, paths.DIAGNOSIS / name)
         for complaint in complaints:
             print(f"not counted: {complaint}", file=sys.stderr)
         found[name] = judge(claims_of(params, name), results)

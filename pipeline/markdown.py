@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline import convergence_sections, diagnosis_sections
 from pipeline.claims_section import claims_section
 from pipeline.comparisons import comparisons
 from pipeline.config import Row
@@ -54,6 +55,7 @@ def markdown(study: PlannedStudy, groups: Groups, verdicts: Sequence[Verdict] = 
         verdicts: on the study's claims.
     """
     results = [result for group in groups for result in group]
+    planned = sorted(results, key=lambda result: list(study.rows).index(result.name))
     alt = "Test accuracy of each run, with the mean and its 95 % interval for each row"
     parts = [
         f"# {' '.join(study.study.title.split())}",
@@ -69,6 +71,8 @@ def markdown(study: PlannedStudy, groups: Groups, verdicts: Sequence[Verdict] = 
         DETAILS_NOTE if any(map(contenders, groups)) else "",
         comparisons(groups),
         _curves(study.name, results),
+        *convergence_sections.sections(study.study.targets, planned),
+        *diagnosis_sections.sections(study.name, planned),
         *(_by_class(groups, group) for group in groups if contenders(group)),
         _settings(results),
         _reproduction(study.name, groups),

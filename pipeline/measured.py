@@ -3,12 +3,13 @@
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline import paths
+from pipeline import diagnosed, paths
 from pipeline.config import Row
+from pipeline.diagnosed import Diagnosed
 from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
 from pipeline.quantities import Quantity
@@ -35,6 +36,7 @@ class Result:
         spec: content of spec.json.
         runs: in the order of seeds.
         curves: column of curves.csv to a line of values per run that finished.
+        diagnosis: what the stage `diagnose` found; None where it was not asked for.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Result:
     spec: dict[str, Any]
     runs: list[Run]
     curves: dict[str, list[list[float]]]
+    diagnosis: Diagnosed | None = None
 
     def values(self, column: str) -> dict[int, float]:
         """A column of seeds.csv by seed, of the runs that finished and have it."""
@@ -79,12 +82,13 @@ Groups = list[list[Result]]
 """Ranked rows, one list per data set: accuracies on different images do not compare."""
 
 
-def load(study: PlannedStudy, runs: Path) -> Groups:
+def load(study: PlannedStudy, runs: Path, diagnosis: Path | None = None) -> Groups:
     """The planned rows' results, ranked, best first.
 
     Args:
         study: as planned.
         runs: the folder with a folder of outputs per row.
+        diagnosis: the folder of the study's diagnosis; None leaves that out.
 
     Raises:
         UserError: outputs are missing, damaged or of another version of the row.
@@ -92,11 +96,20 @@ def load(study: PlannedStudy, runs: Path) -> Groups:
     groups: dict[str, list[Result]] = {}
     for name, row in study.rows.items():
         groups.setdefault(row.dataset, []).append(_load_row(study.name, name, row, runs / name))
+    if diagnosis:
+        found = diagnosed.read(study.name, diagnosis)
+        groups = {
+            key: [_with_diagnosis(study.name, result, found) for result in group] for key, group in groups.items()
+        }
     return [sorted(group, key=standing) for group in groups.values()]
 
 
-def load_available(study: PlannedStudy, runs: Path) -> tuple[dict[str, Result], list[str]]:
-    """The results of those planned rows that have any, by row, and what is wrong with outputs that cannot be read."""
+def load_available(study: PlannedStudy, runs: Path, diagnosis: Path) -> tuple[dict[str, Result], list[str]]:
+    """What there is of a study, which need not be all of it, nor diagnosed.
+
+    Returns:
+        Results by row, and what is wrong with outputs that are there and cannot be read.
+    """
     results, complaints = {}, []
     for name, row in study.rows.items():
         try:
@@ -104,7 +117,19 @@ def load_available(study: PlannedStudy, runs: Path) -> tuple[dict[str, Result], 
                 results[name] = _load_row(study.name, name, row, runs / name)
         except UserError as error:
             complaints.append(str(error))
+    try:
+        found = diagnosed.read(study.name, diagnosis) if diagnosis.exists() else {}
+        results |= {name: _with_diagnosis(study.name, results[name], found) for name in found if name in results}
+    except UserError as error:
+        complaints.append(str(error))
     return results, complaints
+
+
+def _with_diagnosis(study: str, result: Result, found: dict[str, Diagnosed]) -> Result:
+    finished = {run.seed for run in result.runs if run.failure is None}
+    if result.name not in found or found[result.name].numbers.keys() != finished:
+        raise UserError(f"diagnosis of {result.name}: of other runs; run 'dvc repro report@{study}'")
+    return replace(result, diagnosis=found[result.name])
 
 
 def standing(result: Result) -> float:

@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ class Measured(Protocol):
     row: Any
     spec: dict[str, Any]
     curves: dict[str, list[list[float]]]
+    diagnosis: Any
 
     @property
     def finished(self) -> list[int]: ...
@@ -75,12 +76,26 @@ def _unsteadiness(result: Measured) -> dict[int, float]:
 
 def _epochs_to(target: float, result: Measured) -> dict[int, float]:
     """Epochs until the validation accuracy reaches a target; of a run that never does, one more than it may train."""
-    never = result.row.epochs + 1
-    return {
-        seed: float(next((at for at, value in enumerate(curve, 1) if value >= target), never))
-        for seed, curve in _by_seed(result, result.curves["val_accuracy"]).items()
-        if not math.isnan(curve[0])  # nothing was validated
-    }
+    curves = _by_seed(result, result.curves["val_accuracy"]).items()
+    validated = {seed: curve for seed, curve in curves if not all(map(math.isnan, curve))}
+    return {seed: float(epochs_to(curve, target) or result.row.epochs + 1) for seed, curve in validated.items()}
+
+
+def epochs_to(curve: Sequence[float], target: float) -> int | None:
+    """The first epoch, counted from 1, after which a value is at least the target; None if none is."""
+    return next((epoch for epoch, value in enumerate(curve, 1) if value >= target), None)
+
+
+def _diagnosed(column: str, less: str | None = None) -> Callable[[Measured], dict[int, float]]:
+    """A column of the diagnosis, or its difference to another; nothing where the study was not diagnosed."""
+
+    def read(result: Measured) -> dict[int, float]:
+        if result.diagnosis is None:
+            return {}
+        values, others = result.diagnosis.values(column), result.diagnosis.values(less) if less else {}
+        return {seed: value - others.get(seed, 0.0) for seed, value in values.items()}
+
+    return read
 
 
 def _by_seed(result: Measured, values: list[Any]) -> dict[int, Any]:
@@ -102,6 +117,15 @@ QUANTITIES = {
     "epochs": _epochs("epochs trained", _column("epochs")),
     "best_epoch": _epochs("epoch of the kept weights", _column("best_epoch")),
     "unsteadiness": _nats("mean change of the validation loss per epoch, second half of training", _unsteadiness),
+    "shift": Quantity(
+        "variance shift, mean over layers of max(real/moving, moving/real)",
+        lambda result: result.diagnosis.shifts("ratio") if result.diagnosis else {},
+        digits=3,
+    ),
+    "regained_accuracy": _fraction(
+        "test accuracy gained by running the statistics again",
+        _diagnosed("test_accuracy_moving", less="test_accuracy_before"),
+    ),
     "failed": _fraction(
         "share of runs that diverged",
         lambda result: dict.fromkeys(result.finished, 0.0),

@@ -17,7 +17,7 @@ from scipy.special import nctdtr, ndtr, stdtrit
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from pipeline.decisions import ALPHA, compare, holm, improvement, p_values
-from pipeline.power import power, seeds_needed
+from pipeline.power import power
 from pipeline.stats import bootstrap
 
 Numbers = NDArray[np.float64]
@@ -122,14 +122,17 @@ def lines(studies: int) -> Iterator[str]:
     yield "Any of ten claims decided, none true: " + "   ".join(
         f"{n}: {family_rate(10, n, studies):.4f}" for n in SEEDS
     )
-    yield f"Looks after 5 and 29 seeds: {looking_rate(5, 29, 24, studies):.4f}; after each: {looking_rate(5, 29, 1, studies):.4f}"
+    twice, always = looking_rate(5, 29, 24, studies), looking_rate(5, 29, 1, studies)
+    yield f"A claim decided that is not true, looking after 5 and 29 seeds: {twice:.4f}; after each: {always:.4f}"
     yield "Found of a true effect, measured (formula): t test, two thresholds, both"
     for n in SEEDS:
         for effect in EFFECTS:
             by_t, by_wins, both = powers(effect, n, studies)
             wins = power(n, effect, alpha=1.0)  # the t test passes everything
-            formula = f"{by_t:.3f} ({t_power(effect, n):.3f})  {by_wins:.3f} ({wins:.3f})  {both:.3f} ({power(n, effect):.3f})"
-            yield f"  {n:2} seeds, effect {effect}:  {formula}  P = {ndtr(effect):.2f}"
+            formulas = (t_power(effect, n), wins, power(n, effect))
+            pairs = zip((by_t, by_wins, both), formulas, strict=True)
+            found = "   ".join(f"{measured:.3f} ({formula:.3f})" for measured, formula in pairs)
+            yield f"  {n:2} seeds, effect {effect}, P(A > B) {ndtr(effect):.2f}:  {found}"
     yield "Coverage of 95 % bootstrap intervals of a mean: " + "   ".join(
         f"{n}: {coverage(n, min(studies, 2000)):.3f}" for n in SEEDS
     )
