@@ -142,6 +142,8 @@ def plan_study(root: Path, rows: dict[str, Row]) -> PlannedStudy:
     runs = [{"row": name, "seed": seed, "status": "finished"} for name, row in rows.items() for seed in row.seeds]
     write_table(root / "diagnosis" / "s" / "runs.csv", runs)
     (root / "diagnosis" / "s" / "layers.csv").write_text("row,seed,layer,case\n")
+    (root / "plan" / "claims").mkdir(exist_ok=True)
+    (root / "plan" / "claims" / "s.json").write_text("{}")
     return study
 
 
@@ -282,7 +284,7 @@ def test_tables_are_whole(measure: Measure) -> None:
     }
     text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), measure(rows))
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for lines in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert r"dog\|wolf" in text
@@ -311,10 +313,8 @@ def test_show_prints_the_same_and_writes_nothing(
     run_stage(monkeypatch, "s")
     printed = capsys.readouterr().out
     files = sorted(fingerprint(project / "reports"))
-    assert files == [
-        "s.md",
-        *(f"s/{name}.svg" for name in ("accuracy", "auc", "gallery", "learning-rate", "loss", "runs")),
-    ]
+    figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "gallery", "learning-rate", "loss", "runs")]
+    assert files == sorted(["s.md", "s/results.csv", *figures])
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     run_stage(monkeypatch, "--show", "s")
     assert capsys.readouterr().out == printed
@@ -432,7 +432,7 @@ def test_same_outputs_same_bytes(tmp_path: Path) -> None:
         subprocess.run(command, env=environment, cwd=ROOT, check=True)
         prints.append(fingerprint(tmp_path / f"reports-{number}"))
     assert prints[0] == prints[1]
-    assert len(prints[0]) == 7
+    assert len(prints[0]) == 8
 
 
 def test_the_gallery_shows_what_the_logits_say(measure: Measure) -> None:
@@ -482,7 +482,7 @@ def test_figures_of_odd_studies(measure: Measure, tmp_path: Path) -> None:
     report.write(make_study({name: row for name, (row, _) in rows.items()}), groups, tmp_path / "reports")
     only_dead = [[result for result in groups[0] if result.name == "dead"]]
     report.write(make_study({"dead": make_row()}), only_dead, tmp_path / "dead")
-    assert len(list((tmp_path / "dead" / "s").iterdir())) == 5
+    assert len(list((tmp_path / "dead" / "s").glob("*.svg"))) == 5
 
 
 def test_curves_are_summarized_over_seeds() -> None:
