@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import paths
+from pipeline import forkserver, paths
 from pipeline.errors import UserError, command
+from pipeline.logbook import Tracker
 from pipeline.markdown import FIGURES, markdown
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_study
@@ -135,11 +136,16 @@ def main() -> None:
     only_show = words[:1] == ["--show"]
     if len(words) != 1 + only_show:
         raise UserError("usage: pipeline/python -m pipeline.report [--show] STUDY")
+    if not only_show:
+        forkserver.start("pipeline.tracking")  # first: it imports what logs while this process draws
     study = read_study(words[-1])
     report = paths.REPORTS / f"{study.name}.md"
     groups = load(study, paths.RUNS / study.name)
     if not only_show:
-        write(study, groups, paths.REPORTS)
+        with Tracker() as tracker:
+            write(study, groups, paths.REPORTS)
+            if paths.ROOT == paths.HOME:  # a queued experiment tries something out beside the study
+                tracker.summarize(study.name)
     elif not report.exists():
         raise UserError(f"{paths.shown(report)}: missing; run 'dvc repro report@{study.name}'")
     show(groups, report)

@@ -8,17 +8,11 @@ resumes goes on in the MLflow run that it began.
 
 import contextlib
 import csv
-import functools
 import json
 import os
-import platform
 import signal
-import socket
-import subprocess
 import time
-import warnings
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 # A server that is away is noticed within seconds; MLflow by itself would try for minutes.
@@ -28,18 +22,14 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # its notes on tables and formats are not for users
 
 import mlflow
-import torch
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
-from safetensors.torch import load_file
 
-from pipeline import figures, inference, metrics, paths, prepared, store
+from pipeline import cost, labels, paths, prepared, registry, store, summary
 from pipeline.complaints import one_line
-from pipeline.config import Row
 from pipeline.errors import UserError, command
-from pipeline.logbook import LoggedRun, now, tracking_uri, unlogged
+from pipeline.logbook import LoggedRun, mark_study, now, tracking_uri, unlogged, unlogged_studies
 
 FLUSH_SECONDS = 2.0
 """Metrics are sent in batches this far apart: a call costs milliseconds, through a server tens of them."""
@@ -112,24 +102,28 @@ class MlflowLog:
             self._steps[run.key] = {metric.step for metric in self.client.get_metric_history(run_id, "lr")}
         else:
             self._steps[run.key] = set()
-            name = f"{run.name} seed {run.seed}"
-            run_id = self.client.create_run(self._experiment(run.study), tags=_tags(run), run_name=name).info.run_id
-            self.client.log_batch(run_id, params=[Param(key, value) for key, value in flat(run.row, run.seed).items()])
-            self.client.log_inputs(run_id, datasets=[_dataset(run)])
+            name, tags = f"{run.name} seed {run.seed}", labels.tags(run)
+            run_id = self.client.create_run(self._experiment(run.study), tags=tags, run_name=name).info.run_id
+        # Again for a run that goes on: the server may have gone away after making it.
+        params = labels.params(run.row) | {"seed": str(run.seed)}
+        self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+        self.client.log_inputs(run_id, datasets=[_dataset(run)])
         self._open[run.key] = run_id
         self._buffers[run.key] = {}
 
     def epoch(self, run: LoggedRun, line: dict[str, Any], stamp: int) -> None:
         """Takes a line of curves.csv, and sends those that wait."""
         step = int(line["epoch"])
-        values = {key: float(value) for key, value in line.items() if key != "epoch"}
+        # The UI compares runs by the metric that came first.
+        names = sorted(line.keys() - {"epoch"}, key=lambda name: (not name.startswith("val_"), name))
+        values = {name: float(line[name]) for name in names}
         self._buffers[run.key] |= {(key, step): Metric(key, value, stamp, step) for key, value in values.items()}
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             for key in self._open:
                 self._flush(key)
             self._flushed = time.monotonic()
 
-    def end(self, run: LoggedRun, speed: dict[str, float], stamp: int) -> None:
+    def end(self, run: LoggedRun, stamp: int) -> None:
         """Logs all that the run's folder holds, and closes its MLflow run."""
         if run.key not in self._open:
             self.begin(run)
@@ -138,9 +132,11 @@ class MlflowLog:
             for line in csv.DictReader(file):
                 self.epoch(run, line, stamp)
         self._flush(run.key)
-        numbers = {key: value for key, value in result.items() if isinstance(value, (int, float))}
-        finals = [Metric(key, float(value), stamp, result["epochs"]) for key, value in (numbers | speed).items()]
-        self.client.log_batch(run_id, metrics=finals)
+        spent, machine = cost.read(run.folder)
+        numbers = {key: value for key, value in result.items() if isinstance(value, (int, float))} | spent
+        # Step 0, which is no epoch: for a metric of one step that is not 0 the UI draws a line of one point.
+        finals = [Metric(key, float(value), stamp, 0) for key, value in numbers.items()]
+        self.client.log_batch(run_id, metrics=finals, tags=[RunTag(key, value) for key, value in machine.items()])
         _log_artifacts(self.client, run_id, run)
         if result["status"] == "failed":
             self.client.set_tag(run_id, "reason", result["reason"])
@@ -153,11 +149,16 @@ class MlflowLog:
 
     def sweep(self, study: str, name: str, keep: set[str]) -> None:
         """Marks as killed what says that it is running and is not. The caller holds the lock of row `name`."""
-        query = f"attributes.status = 'RUNNING' and tags.home = '{_home()}'"
+        query = f"attributes.status = 'RUNNING' and tags.stage = 'train' and tags.home = '{labels.home()}'"
         for found in self.client.search_runs([self._experiment(study)], query):
             row, key = found.data.tags["row"], found.data.tags["key"]
             if key not in keep and (row == name or not store.is_training(study, row)):
                 self.client.set_terminated(found.info.run_id, "KILLED")
+
+    def summarize(self, study: str) -> None:
+        """Logs what the report stage found."""
+        summary.log(self.client, self._experiment(study), study)
+        mark_study(study, "logged")
 
     def close(self) -> None:
         """Marks the runs that were not ended."""
@@ -183,55 +184,13 @@ class MlflowLog:
         if study not in self._experiments:
             place = (paths.MLFLOW / "artifacts" / study).as_uri() if tracking_uri().startswith("sqlite") else None
             with contextlib.suppress(MlflowException):  # it exists
-                self.client.create_experiment(study, artifact_location=place)
+                made = self.client.create_experiment(study, artifact_location=place)
+                summary.introduce(self.client, made, study)
             found = self.client.get_experiment_by_name(study)
             if found is None:
                 raise MlflowException(f"no experiment {study}")
             self._experiments[study] = found.experiment_id
         return self._experiments[study]
-
-
-def flat(row: Row, seed: int) -> dict[str, str]:
-    """A row as MLflow parameters: one per leaf, named by its path."""
-    params: dict[str, str] = {"dataset": row.dataset, "seed": str(seed)}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else key, inner)
-        else:
-            params[prefix] = str(value)
-
-    walk("", row.training())
-    return params
-
-
-def _tags(run: LoggedRun) -> dict[str, str]:
-    row = run.row
-    return {
-        "study": run.study,
-        "row": run.name,
-        "seed": str(run.seed),
-        "stage": "train",
-        "key": run.key,
-        "home": _home(),
-        "sentence": f"each: {row.each}, end: {row.end}, head: {row.head}",
-        "data": run.data,
-        "code": run.code,
-        "mlflow.source.name": f"train@{run.name}",
-        **_environment(),
-    }
-
-
-@functools.cache
-def _environment() -> dict[str, str]:
-    """The tags that all runs of a stage share, looked up once."""
-    return {
-        "git.dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))),
-        "mlflow.source.git.commit": _git("rev-parse", "HEAD"),
-        "hardware": _hardware(),
-        "versions": f"python {platform.python_version()}, torch {torch.__version__}, {platform.platform()}",
-    }
 
 
 def _dataset(run: LoggedRun) -> DatasetInput:
@@ -244,6 +203,10 @@ def _dataset(run: LoggedRun) -> DatasetInput:
 
 def _log_artifacts(client: MlflowClient, run_id: str, run: LoggedRun) -> None:
     """Logs a run's figures and tables, and its model unless the run failed."""
+    from safetensors.torch import load_file
+
+    from pipeline import figures, inference, metrics
+
     client.log_figure(run_id, figures.curves_figure(run.folder / "curves.csv"), "curves.png")
     for name in ("curves.csv", "result.json"):
         client.log_artifact(run_id, str(run.folder / name))
@@ -252,60 +215,22 @@ def _log_artifacts(client: MlflowClient, run_id: str, run: LoggedRun) -> None:
         counts = metrics.confusion(load_file(run.folder / "logits.safetensors")["logits"], labels)
         info = prepared.info(run.prepared)
         client.log_figure(run_id, figures.confusion_figure(counts, info.classes), "confusion.png")
-        # Two images: the exported graph keeps a free batch size only if the example's is over one.
-        _log_model(run_id, inference.load(run.row, info, run.folder / "weights.safetensors"), images[:2].float())
-
-
-def _log_model(run_id: str, model: torch.nn.Module, example: torch.Tensor) -> None:
-    with torch.inference_mode():
-        logits = model(example).numpy()
-    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
-        warnings.simplefilter("ignore")
-        from mlflow import pytorch  # imports Lightning
-
-        pytorch.log_model(
-            model,
-            name="model",
-            signature=infer_signature(example.numpy(), logits),
-            input_example=example.numpy(),
-            pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", f"mlflow=={mlflow.__version__}"],
-        )
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip()
-
-
-def _home() -> str:
-    return f"{socket.gethostname()}:{paths.HOME}".replace("'", "")
-
-
-def _hardware() -> str:
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name()}"
-    names = [
-        line.split(":", 1)[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")
-    ]
-    return f"{os.cpu_count()} cores, {names[0] if names else platform.processor() or platform.machine()}"
-
-
-def _read(path: str) -> str:
-    return Path(path).read_text() if Path(path).exists() else ""
+        network = inference.load(run.row, info, run.folder / "weights.safetensors")
+        registry.log_model(run_id, network, images[:2].float(), info.classes)
 
 
 @command
 def main() -> None:
     """Logs what an earlier stage could not."""
-    log, done = MlflowLog(), 0
-    for run in unlogged([]):
-        if problem := attempt(log.end, run, {}, now()):
-            raise UserError(f"{tracking_uri()}: {problem}; {done} runs were logged before")
-        done += 1
-    print(f"{done} runs logged to {tracking_uri()}")
+    log, done = MlflowLog(), {"runs": 0, "studies": 0}
+    work = [("runs", log.end, (run, now())) for run in unlogged([])]
+    work += [("studies", log.summarize, (study,)) for study in unlogged_studies()]
+    for kind, action, arguments in work:
+        if problem := attempt(action, *arguments):
+            before = f"{done['runs']} runs and {done['studies']} studies were logged before"
+            raise UserError(f"{tracking_uri()}: {problem}; {before}")
+        done[kind] += 1
+    print(f"{done['runs']} runs and {done['studies']} studies logged to {tracking_uri()}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from models import SentenceError, build
-from pipeline import paths, plan, prepared, results, store, workers
+from pipeline import cost, paths, plan, prepared, results, store, workers
 from pipeline.config import Row
 from pipeline.devices import uses_gpu
 from pipeline.errors import UserError, command
@@ -86,12 +86,13 @@ def train_missing(name: str, row: Row, missing: list[LoggedRun], tracker: Tracke
             if event.kind == "start":
                 tracker.begin(run)
             elif event.kind == "epoch":
-                spent[run.seed].update({key: value for key, value in event.content.items() if key != "epoch"})
+                spent[run.seed].update(event.content | {"epoch": 1})
                 progress.epoch(run.seed, event.content["epoch"])
                 tracker.epoch(run, event.content["epoch"])
             elif event.kind == "end":
                 progress.end(run.seed, outcome(store.result(run.folder)))
-                tracker.end(run, speed(spent[run.seed]))
+                cost.write(run.folder, row, spent[run.seed], jobs)
+                tracker.end(run)
             else:
                 lines = event.content.strip().splitlines()
                 crashes.append(f"seed {run.seed}: {lines[-1]}")
@@ -128,13 +129,6 @@ def check_fit(name: str, row: Row, info: prepared.Info) -> None:
         raise UserError(
             f"rows.{name}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none"
         )
-
-
-def speed(spent: Counter[str]) -> dict[str, float]:
-    """What a run cost on this machine, for the log only: seconds of its epochs, and images per second of training."""
-    if not spent["training_seconds"]:
-        return {}
-    return {"seconds": spent["seconds"], "images_per_second": spent["images"] / spent["training_seconds"]}
 
 
 def outcome(result: dict[str, Any]) -> str:

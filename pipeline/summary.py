@@ -1,0 +1,181 @@
+"""The summary of a study in MLflow: description, views, its report attached to one run, and its best network.
+
+The experiment of a study is introduced when it is made. Whenever its report is written, one run, tagged
+`stage: report`, is brought up to date: a second report of the same results changes nothing.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from pipeline import labels, paths, prepared, registry, store, views
+from pipeline.champion import Champion, champion
+from pipeline.errors import UserError
+from pipeline.measured import Groups, Result, load
+from pipeline.plan import PlannedStudy, read_study
+from pipeline.wording import NONE, answer, number, percent, table
+
+LONGEST_NOTE = 8000
+"""Characters that MLflow keeps of a tag of a run, and so of a description."""
+
+
+def introduce(client: MlflowClient, experiment: str, study: str) -> None:
+    """Describes a new experiment from the plan."""
+    with contextlib.suppress(UserError):  # runs of a study that is planned no more are still logged
+        _present(client, experiment, read_study(study), "")
+
+
+def log(client: MlflowClient, experiment: str, study: str) -> None:
+    """Brings the summary of a study up to date with its outputs and its report.
+
+    Raises:
+        UserError: outputs are missing or of another version of a row.
+    """
+    planned = read_study(study)
+    groups = load(planned, paths.RUNS / study)
+    runs = _runs(client, experiment)
+    run_id = _summary_run(client, experiment, study)
+    report = paths.REPORTS / f"{study}.md"
+    _attach(client, run_id, study)
+    client.log_text(run_id, cost_table(groups, runs), "cost.md")
+    notes = [_champion(client, run_id, planned, group, len(groups) > 1) for group in groups]
+    text = "\n\n".join([*filter(None, notes), without_pictures(report.read_text(encoding="utf-8"))])
+    client.set_tag(run_id, "mlflow.note.content", clipped(text, LONGEST_NOTE))
+    client.set_terminated(run_id, "FINISHED")
+    found = "\n\n".join([*(f"**Answer.** {answer(group)}" for group in groups), *filter(None, notes)])
+    found += f"\n\n[The report and what it cost](#/experiments/{experiment}/runs/{run_id})"
+    _present(client, experiment, planned, found)
+
+
+def _present(client: MlflowClient, experiment: str, planned: PlannedStudy, found: str) -> None:
+    """Sets the tags of an experiment that differ: its kind, description and views."""
+    parameters = {name: labels.params(row) for name, row in planned.rows.items()}
+    runs = sum(len(row.seeds) for row in planned.rows.values())
+    study = planned.study
+    looks = f"[Rows side by side]({views.link(experiment)}) · [every run]({views.link(experiment, views.RUNS)})"
+    wanted = {
+        "mlflow.experimentKind": "custom_model_development",  # and not an application of language models
+        "mlflow.note.content": "\n\n".join(filter(None, [f"**{study.title}**", looks, study.question.strip(), found])),
+        **views.views(parameters, runs),
+    }
+    present = client.get_experiment(experiment).tags
+    for key, value in wanted.items():
+        if present.get(key) != value:
+            client.set_experiment_tag(experiment, key, value)
+
+
+def _runs(client: MlflowClient, experiment: str) -> list[Run]:
+    """All finished runs of training, newest first."""
+    query, runs, token = "tags.stage = 'train' and attributes.status = 'FINISHED'", [], None
+    while token != "":
+        page = client.search_runs([experiment], query, max_results=1000, page_token=token)
+        runs += page
+        token = page.token or ""
+    return runs
+
+
+def _summary_run(client: MlflowClient, experiment: str, study: str) -> str:
+    """The run that holds the summary, which is made if it is not there."""
+    found = client.search_runs([experiment], "tags.stage = 'report'", max_results=1)
+    if found:
+        return found[0].info.run_id
+    tags = {"study": study, "stage": "report", "mlflow.source.name": f"report@{study}"} | labels.commit()
+    return client.create_run(experiment, tags=tags, run_name=f"summary of {study}").info.run_id
+
+
+def _attach(client: MlflowClient, run_id: str, study: str) -> None:
+    for name in (f"{study}.md", f"{study}.html"):
+        if (paths.REPORTS / name).exists():
+            client.log_artifact(run_id, str(paths.REPORTS / name), "report")
+    client.log_artifacts(run_id, str(paths.REPORTS / study), f"report/{study}")
+
+
+def _champion(
+    client: MlflowClient, run_id: str, planned: PlannedStudy, group: Sequence[Result], several: bool
+) -> str | None:
+    """Registers the best network of a data set, unless it is registered; a sentence on it."""
+    best = champion(group)
+    if best is None:
+        return None
+    row = best.result.row
+    name = f"{planned.name}-{row.dataset}" if several else planned.name
+    weights = paths.RUNS / planned.name / best.result.name / "weights" / f"seed-{best.run.seed}.safetensors"
+    digest = store.digest(weights)
+    about = _reason(best)
+    version = registry.version_of(client, name, digest)
+    if version is None:
+        from pipeline import inference
+
+        data = paths.prepared(row.dataset)
+        info, (images, _) = prepared.info(data), prepared.read(data, prepared.TEST)
+        network = inference.load(row, info, weights)
+        model = registry.log_model(run_id, network, images[:2].float(), info.classes)
+        tags: dict[str, Any] = {"row": best.result.name, "seed": str(best.run.seed), "weights": digest}
+        version = registry.register(client, name, model.model_id, about, tags)
+    client.set_registered_model_alias(name, registry.CHAMPION, version)
+    return f"**Champion.** `models:/{name}@{registry.CHAMPION}` is version {version}: {about}"
+
+
+def _reason(best: Champion) -> str:
+    row = percent(best.result.estimate("final_val_accuracy"))
+    run = number(best.run.numbers["final_val_accuracy"], 2, 100)
+    return (
+        f"row `{best.result.name}`, seed {best.run.seed}. Of {best.rivals} rows it has the highest mean accuracy on"
+        f" validation images, {row} %, and of its seeds this one, {run} %. No test image had a say."
+    )
+
+
+def cost_table(groups: Groups, runs: Sequence[Run]) -> str:
+    """What training cost, as Markdown: a line per row and machine, in the order of the ranking.
+
+    Args:
+        groups: the ranked rows.
+        runs: runs as MLflow has them, with `seconds`, `images_per_second`, and tags of the machine.
+    """
+    head = ["row", "runs", "seconds a run", "images a second", "side by side", "machine"]
+    lines = []
+    for result in (result for group in groups for result in group):
+        machines: dict[tuple[str, ...], list[Run]] = {}
+        for run in runs:
+            if run.data.tags.get("row") == result.name and run.data.tags.get("data") == result.spec["data"]:
+                machines.setdefault((run.data.tags.get("jobs", NONE), _machine(run)), []).append(run)
+        for (jobs, machine), some in machines.items():
+            numbers = [_mean(some, "seconds", 1), _mean(some, "images_per_second", 0)]
+            lines.append([f"`{result.name}`", str(len(some)), *numbers, jobs, machine])
+    note = (
+        "Means over runs. Seconds are those of all epochs with their evaluation, of runs that were not interrupted;"
+        " images a second are those of training alone. Runs side by side share the machine."
+    )
+    return f"# What training cost\n\n{table(head, lines)}\n\n{note}\n"
+
+
+def _machine(run: Run) -> str:
+    tags = run.data.tags
+    if "cpu" not in tags:
+        return "not recorded"
+    place = tags["gpu"] if tags["gpu"] != "none" else f"{tags['threads']} of {tags['cores']} cores, {tags['cpu']}"
+    return f"{place}; torch {tags['torch']}"
+
+
+def _mean(runs: Sequence[Run], metric: str, digits: int) -> str:
+    values = [run.data.metrics[metric] for run in runs if metric in run.data.metrics]
+    return number(sum(values) / len(values) if values else None, digits)
+
+
+def without_pictures(markdown: str) -> str:
+    """Markdown without its pictures, which a description cannot show."""
+    return "\n".join(line for line in markdown.splitlines() if not line.startswith("!["))
+
+
+def clipped(markdown: str, most: int) -> str:
+    """As many whole sections of a Markdown text as fit into `most` characters, and a note if there were more."""
+    note = "\n\nThe rest is in the artifact `report`."
+    if len(markdown) <= most:
+        return markdown
+    sections = markdown.split("\n## ")
+    while len(sections) > 1 and len("\n## ".join(sections)) + len(note) > most:
+        sections.pop()
+    return "\n## ".join(sections)[: most - len(note)].rstrip() + note
