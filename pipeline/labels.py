@@ -9,6 +9,9 @@ from pipeline import paths
 from pipeline.config import Row
 from pipeline.logbook import LoggedRun
 
+YES, NO = "yes", "no"
+"""Of the tag `current`: whether the study stands on a run, or on another that replaced it."""
+
 
 def params(row: Row) -> dict[str, str]:
     """A row as parameters: one per leaf, named by its path, the same names for all rows of an optimizer."""
@@ -34,6 +37,8 @@ def tags(run: LoggedRun) -> dict[str, str]:
         "row": run.name,
         "seed": str(run.seed),
         "stage": "train",
+        # Until the next report says so of all runs; a queued experiment tries something out beside the study.
+        "current": YES if paths.ROOT == paths.HOME else NO,
         "dataset": run.row.dataset,
         **_regularizers(run.row),
         "key": run.key,

@@ -18,6 +18,11 @@ from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_study
 from pipeline.wording import NONE, answer, number, percent, table
 
+TRAINED = "tags.stage = 'train'"
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666", "#8a63bf", "#93320b", "#3b7d23")
+"""Colours of rows, in the order of their names; the first six can be told apart without seeing red or green."""
+
 LONGEST_NOTE = 8000
 """Characters that MLflow keeps of a tag of a run, and so of a description."""
 
@@ -36,11 +41,10 @@ def log(client: MlflowClient, experiment: str, study: str) -> None:
     """
     planned = read_study(study)
     groups = load(planned, paths.RUNS / study)
-    runs = _runs(client, experiment)
     run_id = _summary_run(client, experiment, study)
     report = paths.REPORTS / f"{study}.md"
     _attach(client, run_id, study)
-    client.log_text(run_id, cost_table(groups, runs), "cost.md")
+    client.log_text(run_id, cost_table(groups, _current(client, experiment, groups)), "cost.md")
     notes = [_champion(client, run_id, planned, group, len(groups) > 1) for group in groups]
     text = "\n\n".join([*filter(None, notes), without_pictures(report.read_text(encoding="utf-8"))])
     client.set_tag(run_id, "mlflow.note.content", clipped(text, LONGEST_NOTE))
@@ -67,13 +71,37 @@ def _present(client: MlflowClient, experiment: str, planned: PlannedStudy, found
             client.set_experiment_tag(experiment, key, value)
 
 
-def _runs(client: MlflowClient, experiment: str) -> list[Run]:
-    """All finished runs of training, newest first."""
-    query, runs, token = "tags.stage = 'train' and attributes.status = 'FINISHED'", [], None
-    while token != "":
-        page = client.search_runs([experiment], query, max_results=1000, page_token=token)
+def _current(client: MlflowClient, experiment: str, groups: Groups) -> list[Run]:
+    """The MLflow runs that a study stands on; they are tagged as such and coloured by row, and no others."""
+    results = {result.name: result for group in groups for result in group}
+    colours = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(sorted(results))}
+    keys = {(name, key) for name, result in results.items() for key in _keys(result)}
+    current = []
+    for run in _trained(client, experiment):
+        row, known = run.data.tags["row"], run.data.tags
+        wanted = {"current": labels.NO}
+        if (row, known["key"]) in keys:
+            current.append(run)
+            wanted = {"current": labels.YES, "mlflow.runColor": colours[row]}
+        for key, value in wanted.items():
+            if known.get(key) != value:
+                client.set_tag(run.info.run_id, key, value)
+    return current
+
+
+def _keys(result: Result) -> list[str]:
+    """The keys of a row's runs in the run store."""
+    digests = {"data": result.spec["data"], "code": result.spec["code"]}
+    return [store.run_key(store.run_spec(result.row, run.seed, **digests)) for run in result.runs]
+
+
+def _trained(client: MlflowClient, experiment: str) -> list[Run]:
+    """All runs of training, newest first."""
+    page = client.search_runs([experiment], TRAINED, max_results=1000)
+    runs = list(page)
+    while page.token:
+        page = client.search_runs([experiment], TRAINED, max_results=1000, page_token=page.token)
         runs += page
-        token = page.token or ""
     return runs
 
 
@@ -133,23 +161,23 @@ def cost_table(groups: Groups, runs: Sequence[Run]) -> str:
 
     Args:
         groups: the ranked rows.
-        runs: runs as MLflow has them, with `seconds`, `images_per_second`, and tags of the machine.
+        runs: those of the rows as MLflow has them, with `seconds`, `images_per_second`, and tags of the machine.
     """
-    head = ["row", "runs", "seconds a run", "images a second", "side by side", "machine"]
+    head = ["row", "machine", "runs side by side", "runs", "seconds a run", "images a second"]
     lines = []
     for result in (result for group in groups for result in group):
         machines: dict[tuple[str, ...], list[Run]] = {}
         for run in runs:
-            if run.data.tags.get("row") == result.name and run.data.tags.get("data") == result.spec["data"]:
-                machines.setdefault((run.data.tags.get("jobs", NONE), _machine(run)), []).append(run)
-        for (jobs, machine), some in machines.items():
-            numbers = [_mean(some, "seconds", 1), _mean(some, "images_per_second", 0)]
-            lines.append([f"`{result.name}`", str(len(some)), *numbers, jobs, machine])
+            if run.data.tags["row"] == result.name:
+                machines.setdefault((_machine(run), run.data.tags.get("jobs", NONE)), []).append(run)
+        for machine, some in machines.items():
+            numbers = [str(len(some)), _mean(some, "seconds", 1), _mean(some, "images_per_second", 0)]
+            lines.append([f"`{result.name}`", *machine, *numbers])
     note = (
         "Means over runs. Seconds are those of all epochs with their evaluation, of runs that were not interrupted;"
         " images a second are those of training alone. Runs side by side share the machine."
     )
-    return f"# What training cost\n\n{table(head, lines)}\n\n{note}\n"
+    return f"# What training cost\n\n{table(head, lines, numbers_from=2)}\n\n{note}\n"
 
 
 def _machine(run: Run) -> str:

@@ -41,7 +41,7 @@ def views(params: Mapping[str, Mapping[str, str]], runs: int) -> dict[str, str]:
     names = list(next(iter(params.values())))
     differing = [name for name in names if len({row.get(name) for row in params.values()}) > 1]
     state = {
-        "searchFilter": "tags.stage = 'train'",
+        "searchFilter": "tags.stage = 'train' and tags.current = 'yes'",
         "selectedColumns": [f"metrics.`{name}`" for name in METRICS] + [f"params.`{name}`" for name in differing],
         "runsHiddenMode": "SHOW_ALL",
         "isAccordionReordered": True,  # sections stay in this order
