@@ -35,8 +35,8 @@ class ClassProbabilities:
         return pd.DataFrame(shares.numpy(), columns=self.classes)
 
 
-def _load_pyfunc(path: str) -> ClassProbabilities:
-    """What MLflow calls with the folder of the network's file."""
+def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> ClassProbabilities:
+    """What MLflow calls with the folder of the network's file, and settings that a CPU needs none of."""
     folder = Path(path).parent
     columns = Model.load(folder).signature.outputs.inputs
     return ClassProbabilities(pytorch.load_model(str(folder)), [column.name for column in columns])

@@ -58,7 +58,9 @@ def save_model(
     import torch
     from mlflow import pytorch  # imports Lightning
 
-    images = TensorSpec(example.numpy().dtype, (-1, *example.shape[1:]), "pixels 0..255")
+    images = TensorSpec(
+        example.numpy().dtype, (-1, *example.shape[1:])
+    )  # without a name, so that a request is plain lists
     outputs = Schema([ColSpec(DataType.float, name) for name in classes])
     pytorch.save_model(
         network,

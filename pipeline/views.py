@@ -27,6 +27,8 @@ SECTIONS = {
 METRICS = [*(f"test_{name}" for name in EPOCH), "final_val_accuracy", "gap_accuracy", "best_epoch"]
 """Columns of metrics."""
 
+RUN_NAME = "attributes.`Run Name`"
+
 PAGE = 100
 """Runs that the UI loads at once."""
 
@@ -40,10 +42,13 @@ def views(params: Mapping[str, Mapping[str, str]], runs: int) -> dict[str, str]:
     """
     names = list(next(iter(params.values())))
     differing = [name for name in names if len({row.get(name) for row in params.values()}) > 1]
+    columns = [f"metrics.`{name}`" for name in METRICS] + [f"params.`{name}`" for name in differing]
+    widths = {RUN_NAME: 260} | dict.fromkeys(columns, 140)
     state = {
         "searchFilter": "tags.stage = 'train' and tags.current = 'yes'",
-        "selectedColumns": [f"metrics.`{name}`" for name in METRICS] + [f"params.`{name}`" for name in differing],
-        "runsHiddenMode": "SHOW_ALL",
+        "selectedColumns": columns,
+        "columnOrder": list(widths),
+        "columnWidths": widths,
         "isAccordionReordered": True,  # sections stay in this order
         "compareRunSections": [_section(title) for title in SECTIONS],
         "compareRunCharts": [_chart(title, kind, name) for title, (kind, names) in SECTIONS.items() for name in names],
@@ -51,6 +56,7 @@ def views(params: Mapping[str, Mapping[str, str]], runs: int) -> dict[str, str]:
     if runs <= PAGE:  # the best of a longer list would be averages of the best runs
         state |= {"orderByKey": "metrics.`final_val_accuracy`", "orderByAsc": False}
     grouped = {
+        "runsHiddenMode": "SHOW_ALL",  # all rows in the charts, and not the first ten
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "row"}]},
         "groupsExpanded": {f"tag.row.{row}": False for row in params},
     }
