@@ -6,7 +6,8 @@ server was away, is logged with it.
 
 import os
 import platform
-from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,44 @@ from pipeline.config import Row
 from pipeline.storage import read_json, write_json
 
 
-def write(folder: Path, row: Row, spent: Counter[str], jobs: int) -> None:
+@dataclass(frozen=True)
+class Cost:
+    """What is known of a run's cost; empty of a run that was trained elsewhere.
+
+    Args:
+        measured: `seconds` of all epochs with their evaluation, but not of a run that was interrupted, and
+            `images_per_second` of training alone.
+        epochs: seconds of each epoch since the last start.
+        machine: see `machine`, and `jobs`, the runs side by side.
+    """
+
+    measured: dict[str, float] = field(default_factory=dict)
+    epochs: dict[str, float] = field(default_factory=dict)
+    machine: dict[str, str] = field(default_factory=dict)
+
+
+def write(folder: Path, row: Row, reports: Sequence[dict[str, Any]], jobs: int) -> None:
     """Notes what a run cost that was trained just now.
 
     Args:
         folder: of the run, finished or failed.
         row: what was trained.
-        spent: `epoch`s, `images` that were trained on, `seconds`, and `training_seconds`, which leave out the
-            evaluation of each epoch; all of them since the last start.
+        reports: what the run said after each epoch since its last start, see `run.train`.
         jobs: runs side by side on the machine.
     """
+    spent = {key: sum(report[key] for report in reports) for key in ("images", "seconds", "training_seconds")}
     measured = {}
     if spent["training_seconds"]:
         measured["images_per_second"] = spent["images"] / spent["training_seconds"]
-    if spent["epoch"] == read_json(folder / "result.json")["epochs"]:  # not of a run that was resumed
+    if len(reports) == read_json(folder / "result.json")["epochs"]:
         measured["seconds"] = spent["seconds"]
-    write_json(folder / "cost.json", {"measured": measured, "machine": machine(row) | {"jobs": str(jobs)}})
+    epochs = {str(report["epoch"]["epoch"]): report["seconds"] for report in reports}
+    write_json(folder / "cost.json", vars(Cost(measured, epochs, machine(row) | {"jobs": str(jobs)})))
 
 
-def read(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
-    """What a run cost and its machine; nothing where the run was trained elsewhere."""
-    content: dict[str, Any] = read_json(folder / "cost.json") or {"measured": {}, "machine": {}}
-    return content["measured"], content["machine"]
+def read(folder: Path) -> Cost:
+    """What a run cost."""
+    return Cost(**(read_json(folder / "cost.json") or {}))
 
 
 def machine(row: Row) -> dict[str, str]:

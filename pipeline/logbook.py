@@ -101,7 +101,7 @@ def unlogged_studies() -> list[str]:
 
 
 def _studies() -> Path:
-    return paths.STORE / "studies"
+    return paths.STORE / "reports"
 
 
 class Tracker:
@@ -118,7 +118,7 @@ class Tracker:
         self._send("begin", run)
 
     def epoch(self, run: LoggedRun, line: dict[str, Any]) -> None:
-        """A run has finished an epoch; `line` is one of curves.csv."""
+        """A run has finished an epoch; `line` is one of curves.csv, and `epoch_seconds`, which only the log knows."""
         self._send("epoch", run, line, now())
 
     def end(self, run: LoggedRun) -> None:

@@ -128,15 +128,17 @@ class MlflowLog:
         if run.key not in self._open:
             self.begin(run)
         run_id, result = self._open[run.key], store.result(run.folder)
+        spent = cost.read(run.folder)
         with (run.folder / "curves.csv").open(newline="") as file:
             for line in csv.DictReader(file):
-                self.epoch(run, line, stamp)
+                seconds = {"epoch_seconds": spent.epochs[line["epoch"]]} if line["epoch"] in spent.epochs else {}
+                self.epoch(run, line | seconds, stamp)
         self._flush(run.key)
-        spent, machine = cost.read(run.folder)
-        numbers = {key: value for key, value in result.items() if isinstance(value, (int, float))} | spent
+        numbers = {key: value for key, value in result.items() if isinstance(value, (int, float))} | spent.measured
         # Step 0, which is no epoch: for a metric of one step that is not 0 the UI draws a line of one point.
         finals = [Metric(key, float(value), stamp, 0) for key, value in numbers.items()]
-        self.client.log_batch(run_id, metrics=finals, tags=[RunTag(key, value) for key, value in machine.items()])
+        machine = [RunTag(key, value) for key, value in spent.machine.items()]
+        self.client.log_batch(run_id, metrics=finals, tags=machine)
         _log_artifacts(self.client, run_id, run)
         if result["status"] == "failed":
             self.client.set_tag(run_id, "reason", result["reason"])
