@@ -170,8 +170,8 @@ class Tracker:
 
 def _say_unlogged(problem: str) -> None:
     print(
-        f"not logged to {tracking_uri()}: {problem}; the results are safe, and will be logged at the next"
-        " start of a stage or by: pipeline/python -m pipeline.tracking",
+        f"not logged to {tracking_uri()}: {problem}; the results are safe, and logged later by:"
+        " pipeline/python -m pipeline.tracking",
         file=sys.stderr,
     )
 

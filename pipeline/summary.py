@@ -11,12 +11,12 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from pipeline import labels, paths, prepared, registry, store, views
+from pipeline import cost, labels, paths, prepared, registry, store, views
 from pipeline.champion import Champion, champion
 from pipeline.errors import UserError
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_study
-from pipeline.wording import NONE, answer, number, percent, table
+from pipeline.wording import answer, number, percent
 
 TRAINED = "tags.stage = 'train'"
 
@@ -44,7 +44,7 @@ def log(client: MlflowClient, experiment: str, study: str) -> None:
     run_id = _summary_run(client, experiment, study)
     report = paths.REPORTS / f"{study}.md"
     _attach(client, run_id, study)
-    client.log_text(run_id, cost_table(groups, _current(client, experiment, groups)), "cost.md")
+    client.log_text(run_id, cost.table(groups, _current(client, experiment, groups)), "cost.md")
     notes = [_champion(client, run_id, planned, group, len(groups) > 1) for group in groups]
     text = "\n\n".join([*filter(None, notes), without_pictures(report.read_text(encoding="utf-8"))])
     client.set_tag(run_id, "mlflow.note.content", clipped(text, LONGEST_NOTE))
@@ -154,43 +154,6 @@ def _reason(best: Champion) -> str:
         f"row `{best.result.name}`, seed {best.run.seed}. Of {best.rivals} rows it has the highest mean accuracy on"
         f" validation images, {row} %, and of its seeds this one, {run} %. No test image had a say."
     )
-
-
-def cost_table(groups: Groups, runs: Sequence[Run]) -> str:
-    """What training cost, as Markdown: a line per row and machine, in the order of the ranking.
-
-    Args:
-        groups: the ranked rows.
-        runs: those of the rows as MLflow has them, with `seconds`, `images_per_second`, and tags of the machine.
-    """
-    head = ["row", "machine", "runs side by side", "runs", "seconds a run", "images a second"]
-    lines = []
-    for result in (result for group in groups for result in group):
-        machines: dict[tuple[str, ...], list[Run]] = {}
-        for run in runs:
-            if run.data.tags["row"] == result.name:
-                machines.setdefault((_machine(run), run.data.tags.get("jobs", NONE)), []).append(run)
-        for machine, some in machines.items():
-            numbers = [str(len(some)), _mean(some, "seconds", 1), _mean(some, "images_per_second", 0)]
-            lines.append([f"`{result.name}`", *machine, *numbers])
-    note = (
-        "Means over runs. Seconds are those of all epochs with their evaluation, of runs that were not interrupted;"
-        " images a second are those of training alone. Runs side by side share the machine."
-    )
-    return f"# What training cost\n\n{table(head, lines, numbers_from=2)}\n\n{note}\n"
-
-
-def _machine(run: Run) -> str:
-    tags = run.data.tags
-    if "cpu" not in tags:
-        return "not recorded"
-    place = tags["gpu"] if tags["gpu"] != "none" else f"{tags['threads']} of {tags['cores']} cores, {tags['cpu']}"
-    return f"{place}; torch {tags['torch']}"
-
-
-def _mean(runs: Sequence[Run], metric: str, digits: int) -> str:
-    values = [run.data.metrics[metric] for run in runs if metric in run.data.metrics]
-    return number(sum(values) / len(values) if values else None, digits)
 
 
 def without_pictures(markdown: str) -> str:

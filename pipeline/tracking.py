@@ -1,17 +1,20 @@
-"""Logs runs to MLflow; the only file that imports it. Nothing here can touch a number or stop a training.
+"""Logs runs to MLflow, in a process of its own. Nothing here can touch a number or stop a training.
 
 One experiment per study, one MLflow run per (row, seed), found again by its tag `key`: a run that
 resumes goes on in the MLflow run that it began.
 
-    pipeline/python -m pipeline.tracking     logs what an earlier stage could not
+    pipeline/python -m pipeline.tracking                   logs what an earlier stage could not
+    pipeline/python -m pipeline.tracking --links ADDRESS   prints where a server shows each study
 """
 
 import contextlib
 import csv
-import json
+import functools
 import os
 import signal
+import sys
 import time
+from collections import Counter
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -23,10 +26,10 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # its notes on tables an
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from pipeline import cost, labels, paths, prepared, registry, store, summary
+from pipeline import attachments, cost, labels, paths, store, summary, views
 from pipeline.complaints import one_line
 from pipeline.errors import UserError, command
 from pipeline.logbook import LoggedRun, mark_study, now, tracking_uri, unlogged, unlogged_studies
@@ -107,7 +110,7 @@ class MlflowLog:
         # Again for a run that goes on: the server may have gone away after making it.
         params = labels.params(run.row) | {"seed": str(run.seed)}
         self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
-        self.client.log_inputs(run_id, datasets=[_dataset(run)])
+        self.client.log_inputs(run_id, datasets=[attachments.dataset(run)])
         self._open[run.key] = run_id
         self._buffers[run.key] = {}
 
@@ -139,7 +142,7 @@ class MlflowLog:
         finals = [Metric(key, float(value), stamp, 0) for key, value in numbers.items()]
         machine = [RunTag(key, value) for key, value in spent.machine.items()]
         self.client.log_batch(run_id, metrics=finals, tags=machine)
-        _log_artifacts(self.client, run_id, run)
+        attachments.attach(self.client, run_id, run)
         if result["status"] == "failed":
             self.client.set_tag(run_id, "reason", result["reason"])
         self.client.set_terminated(run_id, "FINISHED" if result["status"] == "finished" else "FAILED")
@@ -195,44 +198,37 @@ class MlflowLog:
         return self._experiments[study]
 
 
-def _dataset(run: LoggedRun) -> DatasetInput:
-    info = prepared.info(run.prepared)
-    profile = json.dumps({"shape": list(info.shape), "classes": len(info.classes), "images": info.counts})
-    source = json.dumps({"uri": paths.shown(run.prepared)})
-    dataset = Dataset(run.row.dataset, run.data, "local", source, profile=profile)
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
-
-
-def _log_artifacts(client: MlflowClient, run_id: str, run: LoggedRun) -> None:
-    """Logs a run's figures and tables, and its model unless the run failed."""
-    from safetensors.torch import load_file
-
-    from pipeline import figures, inference, metrics
-
-    client.log_figure(run_id, figures.curves_figure(run.folder / "curves.csv"), "curves.png")
-    for name in ("curves.csv", "result.json"):
-        client.log_artifact(run_id, str(run.folder / name))
-    if (run.folder / "weights.safetensors").exists():
-        images, labels = prepared.read(run.prepared, prepared.TEST)
-        counts = metrics.confusion(load_file(run.folder / "logits.safetensors")["logits"], labels)
-        info = prepared.info(run.prepared)
-        client.log_figure(run_id, figures.confusion_figure(counts, info.classes), "confusion.png")
-        network = inference.load(run.row, info, run.folder / "weights.safetensors")
-        registry.log_model(run_id, network, images[:2].float(), info.classes)
-
-
 @command
 def main() -> None:
+    if len(sys.argv) == 3 and sys.argv[1] == "--links":
+        print_links(sys.argv[2])
+    elif len(sys.argv) == 1:
+        log_pending()
+    else:
+        raise UserError("usage: pipeline/python -m pipeline.tracking [--links ADDRESS]")
+
+
+def print_links(address: str) -> None:
+    """Prints where the MLflow server at an address shows the rows of each study side by side."""
+    for experiment in connect().search_experiments(order_by=["name"]):
+        if views.TAG + views.ROWS in experiment.tags:
+            print(f"{experiment.name}: {address}/{views.link(experiment.experiment_id)}")
+
+
+def log_pending() -> None:
     """Logs what an earlier stage could not."""
-    log, done = MlflowLog(), {"runs": 0, "studies": 0}
-    work = [("runs", log.end, (run, now())) for run in unlogged([])]
-    work += [("studies", log.summarize, (study,)) for study in unlogged_studies()]
-    for kind, action, arguments in work:
-        if problem := attempt(action, *arguments):
-            before = f"{done['runs']} runs and {done['studies']} studies were logged before"
+    log, done = MlflowLog(), Counter[str]()
+    work: list[tuple[str, str, Any]] = [
+        *(("runs", f"{run.name} seed {run.seed}", functools.partial(log.end, run, now())) for run in unlogged([])),
+        *(("reports", f"report on {study}", functools.partial(log.summarize, study)) for study in unlogged_studies()),
+    ]
+    for kind, what, action in work:
+        print(what, file=sys.stderr)
+        if problem := attempt(action):
+            before = f"{done['runs']} runs and {done['reports']} reports were logged before"
             raise UserError(f"{tracking_uri()}: {problem}; {before}")
         done[kind] += 1
-    print(f"{done['runs']} runs and {done['studies']} studies logged to {tracking_uri()}")
+    print(f"{done['runs']} runs and {done['reports']} reports logged to {tracking_uri()}")
 
 
 if __name__ == "__main__":
