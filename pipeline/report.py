@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import claims_section, gallery, paths, seed_table
+from pipeline import claims_section, forkserver, gallery, paths, seed_table
 from pipeline.diagnosis_sections import SHIFT_FIGURE
 from pipeline.errors import UserError, command
 from pipeline.gallery import Gallery
+from pipeline.logbook import Tracker
 from pipeline.markdown import FIGURES, markdown
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_claims, read_study
@@ -162,12 +163,17 @@ def main() -> None:
     only_show = words[:1] == ["--show"]
     if len(words) != 1 + only_show:
         raise UserError("usage: pipeline/python -m pipeline.report [--show] STUDY")
+    if not only_show:
+        forkserver.start("pipeline.tracking")  # first: it imports what logs while this process draws
     study = read_study(words[-1])
     report = paths.REPORTS / f"{study.name}.md"
     groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)
     if not only_show:
         verdicts = judge(read_claims(study.name), {result.name: result for group in groups for result in group})
-        write(study, groups, paths.REPORTS, verdicts)
+        with Tracker() as tracker:
+            write(study, groups, paths.REPORTS, verdicts)
+            if paths.ROOT == paths.HOME:  # a queued experiment tries something out beside the study
+                tracker.summarize(study.name)
     elif not report.exists():
         raise UserError(f"{paths.shown(report)}: missing; run 'dvc repro report@{study.name}'")
     show(groups, report)
