@@ -5,6 +5,7 @@ what ran and what came out.
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +55,7 @@ class Project:
             "datasets": {"digits": {"source": "digits", "train_size": 60, "validation": 0.1}},
             "studies": {"tiny": {"title": "Tiny", "question": "?"}, "other": {"title": "Other", "question": "?"}},
             "rows": {name: BASE.copy() for name in ("a", "b")} | {"d": BASE | {"study": "other"}},
+            "claims": {},
         }
         self.write()
         for command in (
@@ -102,6 +105,13 @@ class Project:
     def client(self) -> MlflowClient:
         return MlflowClient(f"sqlite:///{self.folder / '.mlflow' / 'mlflow.db'}")
 
+    def mlflow_run(self, study: str, row: str) -> Run:
+        """The only MLflow run of a row."""
+        experiment = self.client().get_experiment_by_name(study)
+        assert experiment is not None
+        (found,) = self.client().search_runs([experiment.experiment_id], f"tags.row = '{row}'")
+        return found
+
     def logged(self, client: MlflowClient | None = None) -> list[tuple[str, str, str, str]]:
         """Row, seed, status and key of every run that MLflow shows."""
         client = client or self.client()
@@ -147,9 +157,7 @@ def test_the_logged_model_predicts(project: Project) -> None:
     from pipeline import prepared
 
     mlflow.set_tracking_uri(f"sqlite:///{project.folder / '.mlflow' / 'mlflow.db'}")
-    experiment = project.client().get_experiment_by_name("tiny")
-    assert experiment is not None
-    (found,) = project.client().search_runs([experiment.experiment_id], "tags.row = 'a'")
+    found = project.mlflow_run("tiny", "a")
     model = pytorch.load_model(f"runs:/{found.info.run_id}/model")
     images, _ = prepared.read(project.folder / "data" / "digits", prepared.TEST)
     logits = load_file(project.folder / "runs" / "tiny" / "a" / "logits.safetensors")["seed-0"]
@@ -162,6 +170,24 @@ def test_the_logged_model_predicts(project: Project) -> None:
         "curves.png",
         "confusion.png",
     }
+
+
+def test_anyones_picture_is_classified(project: Project) -> None:
+    """Broken: a network would say something else of a picture than it said of the same image in the test, or could not
+    be found by its MLflow run."""
+    from PIL import Image
+    from safetensors.torch import load_file
+
+    from pipeline import prepared
+
+    images, _ = prepared.read_arrays(project.folder / "data" / "digits", prepared.TEST)
+    Image.fromarray(images[0, 0]).save(project.folder / "picture.png")
+    logits = load_file(project.folder / "runs" / "tiny" / "a" / "logits.safetensors")["seed-0"][0]
+    found = project.mlflow_run("tiny", "a")
+    command = ["pipeline/python", "-m", "pipeline.predict", found.info.run_id, "picture.png", "--json"]
+    (entry,) = json.loads(subprocess.check_output(command, cwd=project.folder, env=project.environment()))
+    expected = dict(zip("0123456789", logits.double().softmax(0).tolist(), strict=True))
+    assert entry["probabilities"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_new_seed_trains_alone(project: Project) -> None:
