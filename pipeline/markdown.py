@@ -7,6 +7,8 @@ from pipeline import convergence_sections, diagnosis_sections
 from pipeline.claims_section import claims_section
 from pipeline.comparisons import comparisons
 from pipeline.config import Row
+from pipeline.gallery import Gallery
+from pipeline.gallery_section import gallery_section
 from pipeline.measured import Groups, Result
 from pipeline.plan import PlannedStudy
 from pipeline.stats import paired_difference
@@ -46,12 +48,15 @@ DETAILS_NOTE = (
 )
 
 
-def markdown(study: PlannedStudy, groups: Groups, verdicts: Sequence[Verdict] = ()) -> str:
+def markdown(
+    study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery] = (), verdicts: Sequence[Verdict] = ()
+) -> str:
     """The report.
 
     Args:
         study: as planned.
         groups: what `load` gives.
+        galleries: of these groups; without any the section is left out.
         verdicts: on the study's claims.
     """
     results = [result for group in groups for result in group]
@@ -74,6 +79,7 @@ def markdown(study: PlannedStudy, groups: Groups, verdicts: Sequence[Verdict] = 
         *convergence_sections.sections(study.study.targets, planned),
         *diagnosis_sections.sections(study.name, planned),
         *(_by_class(groups, group) for group in groups if contenders(group)),
+        gallery_section(study.name, galleries),
         _settings(results),
         _reproduction(study.name, groups),
     ]

@@ -33,6 +33,7 @@ class Result:
 
     Args:
         name, row: as planned.
+        folder: of its outputs.
         spec: content of spec.json.
         runs: in the order of seeds.
         curves: column of curves.csv to a line of values per run that finished.
@@ -41,6 +42,7 @@ class Result:
 
     name: str
     row: Row
+    folder: Path
     spec: dict[str, Any]
     runs: list[Run]
     curves: dict[str, list[list[float]]]
@@ -155,7 +157,7 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
     planned = row.model_dump(mode="json", exclude={"published"})
     if spec["row"] != planned or [run.seed for run in runs] != row.seeds:
         raise UserError(f"{paths.shown(folder)}: of an older version of the row; run 'dvc repro report@{study}'")
-    return Result(name, row, spec, runs, curves)
+    return Result(name, row, folder, spec, runs, curves)
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import claims_section, paths, seed_table
+from pipeline import claims_section, forkserver, gallery, paths, seed_table
 from pipeline.diagnosis_sections import SHIFT_FIGURE
 from pipeline.errors import UserError, command
+from pipeline.gallery import Gallery
+from pipeline.logbook import Tracker
 from pipeline.markdown import FIGURES, markdown
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_claims, read_study
@@ -35,12 +37,13 @@ RISING = ("accuracy", "auc")
 
 def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence[Verdict] = ()) -> None:
     """Writes reports/<study>.md, its figures and its table; what was there is replaced when all of it is made."""
+    galleries = gallery.load(groups)
     draft, target = reports / f".draft-{study.name}", reports / study.name
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        text = markdown(study, groups, verdicts)
-        _draw(study, groups, draft)
+        text = markdown(study, groups, galleries, verdicts)
+        _draw(study, groups, galleries, draft)
         claims_section.draw(verdicts, draft)
         results = {result.name: result for group in groups for result in group}
         table = seed_table.write(seed_table.of(results[name] for name in study.rows))
@@ -52,8 +55,9 @@ def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence
     write_atomically(reports / f"{study.name}.md", text.encode())
 
 
-def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
+def _draw(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery], folder: Path) -> None:
     from pipeline import charts, shift_chart
+    from pipeline.gallery_figure import gallery_figure
 
     results = [result for group in groups for result in group]
     with charts.style():
@@ -64,6 +68,8 @@ def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
             charts.save_svg(charts.curves_figure(panels, label, column in RISING), folder / f"{file}.svg")
         if ratios := _ratios(study, results):
             charts.save_svg(shift_chart.shift_figure(ratios), folder / f"{SHIFT_FIGURE}.svg")
+        if galleries:
+            charts.save_svg(gallery_figure(galleries), folder / "gallery.svg")
 
 
 def _dots(result: Result) -> "Dots":
@@ -157,12 +163,17 @@ def main() -> None:
     only_show = words[:1] == ["--show"]
     if len(words) != 1 + only_show:
         raise UserError("usage: pipeline/python -m pipeline.report [--show] STUDY")
+    if not only_show:
+        forkserver.start("pipeline.tracking")  # first: it imports what logs while this process draws
     study = read_study(words[-1])
     report = paths.REPORTS / f"{study.name}.md"
     groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)
     if not only_show:
         verdicts = judge(read_claims(study.name), {result.name: result for group in groups for result in group})
-        write(study, groups, paths.REPORTS, verdicts)
+        with Tracker() as tracker:
+            write(study, groups, paths.REPORTS, verdicts)
+            if paths.ROOT == paths.HOME:  # a queued experiment tries something out beside the study
+                tracker.summarize(study.name)
     elif not report.exists():
         raise UserError(f"{paths.shown(report)}: missing; run 'dvc repro report@{study.name}'")
     show(groups, report)
