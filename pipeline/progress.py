@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,13 +16,12 @@ class StageProgress:
 
     Args:
         name: of what is worked on.
-        tasks: how many there are.
         steps: of each task at most.
         unit: what a step is, in the plural.
     """
 
-    def __init__(self, name: str, tasks: int, steps: int, unit: str) -> None:
-        self.name, self.total, self.steps, self.unit = name, tasks * steps, steps, unit
+    def __init__(self, name: str, steps: Mapping[Hashable, int], unit: str) -> None:
+        self.name, self.steps, self.unit, self.total = name, steps, unit, sum(steps.values())
         self.done: dict[Hashable, int] = {}
         console = Console(file=sys.stderr)
         self.terminal = console.is_terminal
@@ -51,7 +50,7 @@ class StageProgress:
 
     def end(self, task: Hashable, text: str = "") -> None:
         """A task is over; says so, if there is something to say."""
-        self.done[task] = self.steps  # early stopping counts as done
+        self.done[task] = self.steps[task]  # early stopping counts as done
         if text:
             self._bar.console.print(text, highlight=False, markup=False)
         self._show("")
