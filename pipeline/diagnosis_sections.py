@@ -28,15 +28,15 @@ def _shift(study: str, results: Sequence[Result]) -> str:
     shifted = [result for result in results if result.diagnosis and result.diagnosis.shifts("ratio")]
     if not shifted:
         return ""
-    head = ["row", "shift, mean over layers", "published", "layers with a formula", "their shift", "theirs alone"]
+    head = ["row", "shift, mean over layers", "alone", "published", "layers with a formula", "their shift", "alone"]
     head += ["formula", "formula, each input its own"]
     note = (
         "The shift of a batch norm is max(real / moving, moving / real), where moving is the mean over channels of its"
         " running variance, and real the same moving average taken in test mode over the training images with their"
         " augmentation, all norms normalizing with their running statistics (Li et al. 2018, arXiv 1801.05134). So a"
-        " norm's shift contains what the norms before it hand on; alone is without that, all norms before it having"
-        " exact statistics. Without dropout a shift is not quite 1: the running variance still holds batches of older"
-        " weights. A formula applies where dropout stands directly before the norm (a) or before the weights whose"
+        " norm's shift contains what the norms before it hand on, which multiplies along a stack without shortcuts;"
+        " alone is without that, all norms before it having exact statistics. Without dropout a shift is not quite 1:"
+        " the running variance still holds batches of older weights. A formula applies where dropout stands directly before the norm (a) or before the weights whose"
         " output it takes (b); it speaks of the nearest dropout alone. Formula (b) takes one mean, one variance and"
         " one correlation for all inputs of a unit; the last column gives each input its own. The published range is"
         " over networks, as far as the publication gives one."
@@ -54,7 +54,7 @@ def _shift_line(result: Result) -> list[str]:
     assert result.diagnosis
     published, layers = result.row.published, next(iter(filter(None, result.diagnosis.layers.values())))
     known = published.shift if published else None
-    line = [marked(result), _mean(result.diagnosis.shifts("ratio"), 3)]
+    line = [marked(result), *(_mean(result.diagnosis.shifts(column), 3) for column in ("ratio", "ratio_alone"))]
     line.append("–".join(number(value, 2) for value in known) if known else NONE)
     line.append(f"{sum('predicted' in layer for layer in layers)} of {len(layers)}")
     columns = ("ratio", "ratio_alone", "predicted", "predicted_by_input")
