@@ -20,6 +20,9 @@ from pipeline.errors import UserError, command
 from pipeline.train import Engine, ThisMachine, train_rows
 
 
+WHAT = "Trains the stale rows that some stages need side by side, records them, and goes on as `dvc repro` does."
+
+
 @command
 def main() -> None:
     arguments = parse(sys.argv[1:])
@@ -28,7 +31,7 @@ def main() -> None:
 
 def parse(words: list[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.launch", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.launch", description=WHAT)
     parser.add_argument("targets", nargs="*", help="stages, as `dvc repro` takes them; none for all")
     parser.add_argument("--jobs", type=_positive, help="runs side by side here; else one per core or GPU")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="where runs are trained")

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Hashable, Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,7 +21,7 @@ class StageProgress:
         unit: what a step is, in the plural.
     """
 
-    def __init__(self, name: str, steps: Mapping[Hashable, int], unit: str) -> None:
+    def __init__(self, name: str, steps: Mapping[Any, int], unit: str) -> None:
         self.name, self.steps, self.unit, self.total = name, steps, unit, sum(steps.values())
         self.done: dict[Hashable, int] = {}
         console = Console(file=sys.stderr)
@@ -52,8 +53,12 @@ class StageProgress:
         """A task is over; says so, if there is something to say."""
         self.done[task] = self.steps[task]  # early stopping counts as done
         if text:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self.say(text)
         self._show("")
+
+    def say(self, text: str) -> None:
+        """Prints a line that stays."""
+        self._bar.console.print(text, highlight=False, markup=False)
 
     def _show(self, note: str) -> None:
         done = sum(self.done.values())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TRAIN = "train@"
 
-Inputs = dict[str, str | None]
+Inputs = dict[str, str]
 """The digests of what a stage depends on, by path, as dvc.lock holds them."""
 
 
@@ -51,9 +51,9 @@ def needed(targets: Sequence[str]) -> tuple[list[str], list[str]]:
     with _project() as project:
         graph = project.index.graph
         wanted = plan_repro(graph, [stage for target in targets or [None] for stage in project.stage.collect(target)])
-        rows = [stage for stage in wanted if stage.name.startswith(TRAIN)]
-        before = [stage.name for stage in plan_repro(graph, rows) if stage not in rows] if rows else []
-        return [stage.name.removeprefix(TRAIN) for stage in rows], before
+        rows = [stage for stage in wanted if stage.addressing.startswith(TRAIN)]
+        before = [stage.addressing for stage in plan_repro(graph, rows) if stage not in rows] if rows else []
+        return [stage.addressing.removeprefix(TRAIN) for stage in rows], before
 
 
 def stale(rows: Sequence[str]) -> dict[str, Inputs]:
@@ -101,4 +101,4 @@ def _stage(project: "Repo", row: str) -> "Stage":
 
 def _inputs(stage: "Stage") -> Inputs:
     stage.save_deps()
-    return {dep.def_path: dep.hash_info.value for dep in stage.deps}
+    return {dep.def_path: str(dep.hash_info) for dep in stage.deps}

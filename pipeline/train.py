@@ -13,7 +13,7 @@ if __name__ == "__main__":
 import functools
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,7 @@ from pipeline.errors import UserError, command
 from pipeline.logbook import LoggedRun, Tracker, unlogged
 from pipeline.progress import StageProgress
 from pipeline.training import Training, check_machine, outcome
-from pipeline.workers import Event, Task
+from pipeline.workers import Event, Events, Task
 
 
 class Engine(Protocol):
@@ -37,7 +37,7 @@ class Engine(Protocol):
             UserError: it cannot.
         """
 
-    def do_all(self, tasks: Iterable[Task]) -> Iterator[Event]:
+    def do_all(self, tasks: Iterable[Task]) -> Events:
         """Does all tasks side by side, and says what happens; a crash of one stops no other."""
         ...
 
@@ -55,7 +55,7 @@ class ThisMachine:
     def check(self, name: str, row: Row) -> None:
         check_machine(name, row)
 
-    def do_all(self, tasks: Iterable[Task]) -> Iterator[Event]:
+    def do_all(self, tasks: Iterable[Task]) -> Events:
         return workers.do_all(tasks, self._jobs)
 
 
@@ -147,7 +147,9 @@ class _Watch:
         """Takes what happened to a run, and the rows that it is a run of."""
         run, folder = runs[0], event.task.folder
         who = f"{run.name} seed {run.seed}"
-        if event.kind == "start":
+        if event.kind == "lost":
+            self._progress.say(f"{who}: lost with its node, starts again")
+        elif event.kind == "start":
             self._spent[folder] = Counter()
             self._tracker.begin(run)
         elif event.kind == "report":

@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -54,11 +54,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a task: `start`, `report` with what it reports, `end`, or `crash` with the error."""
+    """What happened to a task: `start`, `report` with what it reports, `end`, or `crash` with the error; and `lost`,
+    where it is done on other machines, when it has to start again."""
 
     task: Task
     kind: str
     content: Any = None
+
+
+Events = Generator[Event, None, None]
+"""What happens to tasks, as it happens; to close it ends them."""
 
 
 @dataclass
@@ -77,7 +82,7 @@ class _Crew:
             process.kill()
 
 
-def do_all(tasks: Iterable[Task], jobs: int | None = None) -> Iterator[Event]:
+def do_all(tasks: Iterable[Task], jobs: int | None = None) -> Events:
     """Does all tasks side by side on this machine, in their order, and says what happens.
 
     A crash of one stops no other. All workers end when this process does.
