@@ -19,7 +19,6 @@ from pipeline import plan, stages
 from pipeline.errors import UserError, command
 from pipeline.train import Engine, ThisMachine, train_rows
 
-
 WHAT = "Trains the stale rows that some stages need side by side, records them, and goes on as `dvc repro` does."
 
 

@@ -1,6 +1,6 @@
 """Stage `report@<study>`: what a study found, as Markdown with figures for whoever opens the repository.
 
-    pipeline/python -m pipeline.report STUDY          writes reports/<study>.md and reports/<study>/*.svg
+    pipeline/python -m pipeline.report STUDY          writes reports/<study>.md, and its figures and numbers beside it
     pipeline/python -m pipeline.report --show STUDY   prints the ranking again and writes nothing
 
 Only the rows that the plan lists are read: outputs of rows that were removed stay on disk. The same
@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import paths
+from pipeline import claims_section, gallery, paths, seed_table
 from pipeline.diagnosis_sections import SHIFT_FIGURE
 from pipeline.errors import UserError, command
+from pipeline.gallery import Gallery
 from pipeline.markdown import FIGURES, markdown
 from pipeline.measured import Groups, Result, load
-from pipeline.plan import PlannedStudy, read_study
+from pipeline.plan import PlannedStudy, read_claims, read_study
 from pipeline.storage import write_atomically
+from pipeline.verdicts import Verdict, judge
 from pipeline.wording import answer, mean, outcome, percent, place, sentence
 
 if TYPE_CHECKING:
@@ -32,14 +34,19 @@ RISING = ("accuracy", "auc")
 """Columns that rise towards 1."""
 
 
-def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
-    """Writes reports/<study>.md and its figures; what was there is replaced when all of it is made."""
+def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence[Verdict] = ()) -> None:
+    """Writes reports/<study>.md, its figures and its table; what was there is replaced when all of it is made."""
+    galleries = gallery.load(groups)
     draft, target = reports / f".draft-{study.name}", reports / study.name
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        text = markdown(study, groups)
-        _draw(study, groups, draft)
+        text = markdown(study, groups, galleries, verdicts)
+        _draw(study, groups, galleries, draft)
+        claims_section.draw(verdicts, draft)
+        results = {result.name: result for group in groups for result in group}
+        table = seed_table.write(seed_table.of(results[name] for name in study.rows))
+        write_atomically(draft / seed_table.FILE, table.encode())
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
     finally:
@@ -47,8 +54,9 @@ def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     write_atomically(reports / f"{study.name}.md", text.encode())
 
 
-def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
+def _draw(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery], folder: Path) -> None:
     from pipeline import charts, shift_chart
+    from pipeline.gallery_figure import gallery_figure
 
     results = [result for group in groups for result in group]
     with charts.style():
@@ -59,6 +67,8 @@ def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
             charts.save_svg(charts.curves_figure(panels, label, column in RISING), folder / f"{file}.svg")
         if ratios := _ratios(study, results):
             charts.save_svg(shift_chart.shift_figure(ratios), folder / f"{SHIFT_FIGURE}.svg")
+        if galleries:
+            charts.save_svg(gallery_figure(galleries), folder / "gallery.svg")
 
 
 def _dots(result: Result) -> "Dots":
@@ -156,7 +166,8 @@ def main() -> None:
     report = paths.REPORTS / f"{study.name}.md"
     groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)
     if not only_show:
-        write(study, groups, paths.REPORTS)
+        verdicts = judge(read_claims(study.name), {result.name: result for group in groups for result in group})
+        write(study, groups, paths.REPORTS, verdicts)
     elif not report.exists():
         raise UserError(f"{paths.shown(report)}: missing; run 'dvc repro report@{study.name}'")
     show(groups, report)
