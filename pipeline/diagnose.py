@@ -127,10 +127,8 @@ def _on_one_device(row: Row) -> Row:
 def _measure(study: str, tasks: Sequence[Diagnosis]) -> list[str]:
     """Works off the tasks; the last lines of the errors of those that crashed."""
     crashes: list[str] = []
-    jobs = min([len(tasks), *(workers.default_jobs(task.row) for task in tasks)])
-    with StageProgress(study, len(tasks), diagnosis.STEPS, "measures") as progress:
-
-        def handle(event: workers.Event) -> None:
+    with StageProgress(study, {task.folder: diagnosis.STEPS for task in tasks}, "measures") as progress:
+        for event in workers.do_all(tasks):
             if event.kind == "report":
                 progress.step(event.task.folder, event.content["done"], "")
             elif event.kind == "end":
@@ -138,8 +136,6 @@ def _measure(study: str, tasks: Sequence[Diagnosis]) -> list[str]:
             elif event.kind == "crash":
                 assert isinstance(event.task, Diagnosis)
                 crashes.append(f"{paths.shown(event.task.weights)}: {workers.last_words(event)}")
-
-        workers.do_all(tasks, jobs, handle)
     return crashes
 
 

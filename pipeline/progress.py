@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,13 +18,12 @@ class StageProgress:
 
     Args:
         name: of what is worked on.
-        tasks: how many there are.
         steps: of each task at most.
         unit: what a step is, in the plural.
     """
 
-    def __init__(self, name: str, tasks: int, steps: int, unit: str) -> None:
-        self.name, self.total, self.steps, self.unit = name, tasks * steps, steps, unit
+    def __init__(self, name: str, steps: Mapping[Any, int], unit: str) -> None:
+        self.name, self.steps, self.unit, self.total = name, steps, unit, sum(steps.values())
         self.done: dict[Hashable, int] = {}
         console = Console(file=sys.stderr)
         self.terminal = console.is_terminal
@@ -52,10 +52,14 @@ class StageProgress:
 
     def end(self, task: Hashable, text: str = "") -> None:
         """A task is over; says so, if there is something to say."""
-        self.done[task] = self.steps  # early stopping counts as done
+        self.done[task] = self.steps[task]  # early stopping counts as done
         if text:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self.say(text)
         self._show("")
+
+    def say(self, text: str) -> None:
+        """Prints a line that stays."""
+        self._bar.console.print(text, highlight=False, markup=False)
 
     def _show(self, note: str) -> None:
         done = sum(self.done.values())
