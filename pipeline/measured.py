@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline import paths
+from safetensors import SafetensorError
+
+from pipeline import paths, predictions
 from pipeline.config import Row
 from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
+from pipeline.predictions import Predictions
 from pipeline.stats import Estimate, mean_interval
 
 T = TypeVar("T")
@@ -34,6 +37,7 @@ class Result:
         spec: content of spec.json.
         runs: in the order of seeds.
         curves: column of curves.csv to a line of values per run that finished.
+        predictions: of the runs that finished; None if there is none.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Result:
     spec: dict[str, Any]
     runs: list[Run]
     curves: dict[str, list[list[float]]]
+    predictions: Predictions | None
 
     def values(self, column: str) -> dict[int, float]:
         """A column of seeds.csv by seed, of the runs that finished and have it."""
@@ -95,17 +100,18 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
             return reader(path)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro report@{study}'") from None
-        except (csv.Error, KeyError, TypeError, ValueError):
+        except (csv.Error, KeyError, SafetensorError, TypeError, ValueError):
             raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force train@{name}'") from None
 
     spec = parse("spec.json", _read_spec)
     runs = parse("seeds.csv", _read_runs)
     epochs = {run.seed: run.numbers["epochs"] for run in runs if run.failure is None}
     curves = parse("curves.csv", lambda path: _read_curves(path, epochs))
+    predicted = parse("logits.safetensors", lambda path: predictions.read(path, epochs))
     planned = row.model_dump(mode="json", exclude={"published"})
     if spec["row"] != planned or [run.seed for run in runs] != row.seeds:
         raise UserError(f"{paths.shown(folder)}: of an older version of the row; run 'dvc repro report@{study}'")
-    return Result(name, row, spec, runs, curves)
+    return Result(name, row, spec, runs, curves, predicted)
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Stage `report@<study>`: what a study found, as Markdown with figures for whoever opens the repository.
+"""Stage `report@<study>`: what a study found, as Markdown with figures for whoever opens the repository, and as
+one HTML page for a browser.
 
-    pipeline/python -m pipeline.report STUDY          writes reports/<study>.md and reports/<study>/*.svg
+    pipeline/python -m pipeline.report STUDY          writes reports/<study>.md, .html and reports/<study>/
     pipeline/python -m pipeline.report --show STUDY   prints the ranking again and writes nothing
 
 Only the rows that the plan lists are read: outputs of rows that were removed stay on disk. The same
@@ -13,36 +14,54 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from pipeline import paths
 from pipeline.errors import UserError, command
-from pipeline.markdown import FIGURES, markdown
+from pipeline.markdown import FIGURES, RISING, markdown
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_study
-from pipeline.storage import write_atomically
-from pipeline.wording import answer, mean, outcome, percent, place, sentence
+from pipeline.storage import read_json, write_atomically, write_json
+from pipeline.wording import answer, mean, named, outcome, percent, place, sentence
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from pipeline.charts import Dots, Panel
 
-RISING = ("accuracy", "auc")
-"""Columns that rise towards 1."""
-
 
 def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
-    """Writes reports/<study>.md and its figures; what was there is replaced when all of it is made."""
+    """Writes a study's report, and the index anew; what was there is replaced when all of it is made."""
+    from pipeline.page import page, summary
+
     draft, target = reports / f".draft-{study.name}", reports / study.name
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        text = markdown(study, groups)
+        texts = {".md": markdown(study, groups), ".html": page(study, groups)}
         _draw(groups, draft)
+        write_json(draft / "summary.json", summary(study, groups))
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    write_atomically(reports / f"{study.name}.md", text.encode())
+    for ending, text in texts.items():
+        write_atomically(reports / f"{study.name}{ending}", text.encode())
+    _write_index(reports)
+
+
+def _write_index(reports: Path) -> None:
+    """Writes the page over all studies that have a report.
+
+    It is no output of a stage, which would have to depend on all reports: who wants one does not want all.
+    """
+    from pipeline.page import HOME, index
+
+    lock = paths.STORE / "locks" / "index"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):  # of two reports that end together, the later one sees both
+        summaries = [read_json(path) for path in sorted(reports.glob("*/summary.json"))]
+        write_atomically(reports / HOME, index(summaries).encode())
 
 
 def _draw(groups: Groups, folder: Path) -> None:
@@ -76,7 +95,7 @@ def _panels(results: Sequence[Result], column: str) -> "list[Panel]":
     scale = 100 if column == "accuracy" else 1
     return [
         Panel(
-            result.name + (" †" if result.leaking else ""),
+            named(result),
             result.row.dataset,
             {kind: scale * aligned(result.curves[source]) for kind, source in kinds.items()},
         )
@@ -121,11 +140,10 @@ def _ranking_table(group: Sequence[Result], framed: bool) -> "Table":
         ranking.add_column(name, justify="right", no_wrap=True)
     ranking.add_column(Text("each · end · head", no_wrap=True))
     for result in group:
-        name = result.name + (" †" if result.leaking else "")
         numbers = [percent(result.estimate("test_accuracy")), mean(result, "test_loss", 3)]
         numbers += [mean(result, "gap_accuracy", 2, 100), str(len(result.runs) - len(result.failures))]
         words = Text(sentence(result.row), no_wrap=True, overflow="ellipsis")
-        ranking.add_row(place(result, group), name, *numbers, words)
+        ranking.add_row(place(result, group), named(result), *numbers, words)
     return ranking
 
 

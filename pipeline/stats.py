@@ -75,3 +75,19 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float], level: flo
     """
     common = sorted(a.keys() & b.keys())
     return mean_interval([a[seed] - b[seed] for seed in common], level) if common else None
+
+
+def probability_of_improvement(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
+    """How often a is better than b: P(A > B) + P(A = B) / 2 over the seeds that both have.
+
+    Bouthillier et al. 2021, arXiv 2103.03098, section 4.1, with ties shared as in Agarwal et al. 2021.
+
+    Args:
+        a, b: one value per seed, larger is better.
+
+    Returns:
+        A fraction, or None where no seed is common.
+    """
+    common = a.keys() & b.keys()
+    wins = sum((a[seed] > b[seed]) + 0.5 * (a[seed] == b[seed]) for seed in common)
+    return wins / len(common) if common else None
