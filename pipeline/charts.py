@@ -203,21 +203,37 @@ def curves_figure(panels: Sequence[Panel], label: str, rising: bool = False) -> 
             logarithmic where values span a factor of ten or more.
     """
     columns = min(len(panels), 3 if len(panels) <= 9 else 4)
-    lines = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(WIDTH, 1.1 + max(1.6 * lines, 2.0)), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-    for axes, panel in zip(grid.flat, panels, strict=False):
-        axes.set_title("\n".join(textwrap.wrap(panel.title, 30)))
+    titles = ["\n".join(textwrap.wrap(panel.title, 30)) for panel in panels]
+    figure, grid = _grid(math.ceil(len(panels) / columns), columns, max(title.count("\n") + 1 for title in titles))
+    limits, longest = (_limits_rising if rising else _limits_falling)(panels), _longest(panels)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(panels):
+            axes.remove()
+            continue
+        axes.set_title(titles[place])
+        # Limits are set and not found, and no axis is shared: both take matplotlib minutes with many panels.
+        axes.set_autoscale_on(False)
+        axes.set_xlim(1 - 0.04 * (longest - 1 or 1), longest + 0.04 * (longest - 1 or 1))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+        _set_limits(axes, *limits)
+        axes.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= len(panels))
+        panel = panels[place]
         _draw_panel(axes, panel, [other for other in panels if other is not panel and other.group == panel.group])
-    grid[0, 0].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
-    (_scale_rising if rising else _scale_falling)(grid[0, 0], panels)
-    for place in range(len(panels), lines * columns):
-        grid.flat[place].set_visible(False)
-        grid.flat[place - columns].tick_params(labelbottom=True)
-    figure.supxlabel("epoch", fontsize=9)
-    figure.supylabel(label, fontsize=9)
-    figure.legend(handles=_curves_legend(panels), loc="outside upper center", ncols=5)
+    figure.supylabel(label, fontsize=9, x=0.005, ha="left")
+    figure.supxlabel("epoch", fontsize=9, y=0.04 / figure.get_figheight(), va="bottom")
+    figure.legend(handles=_curves_legend(panels), loc="upper center", ncols=5)
     return figure
+
+
+def _grid(lines: int, columns: int, title_lines: int) -> tuple[Figure, NDArray[Any]]:
+    """A figure of equal panels with room for their titles; sizes in inches."""
+    panel, gap = (1.2 if lines > 1 else 1.6), 0.12 + 0.16 * title_lines
+    top, bottom, left, right = 0.35 + gap, 0.5, 0.85, 0.15
+    height = top + lines * panel + (lines - 1) * gap + bottom
+    sides = {"left": left / WIDTH, "right": 1 - right / WIDTH, "bottom": bottom / height, "top": 1 - top / height}
+    figure = Figure(figsize=(WIDTH, height))
+    spaces = {"hspace": gap / panel, "wspace": 0.08}
+    return figure, figure.subplots(lines, columns, squeeze=False, gridspec_kw=sides | spaces)
 
 
 def _draw_panel(axes: Axes, panel: Panel, others: Sequence[Panel]) -> None:
@@ -263,27 +279,42 @@ def summarize(values: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     return known.mean(0).filled(np.nan), known.min(0).filled(np.nan), known.max(0).filled(np.nan)
 
 
-def _scale_rising(axes: Axes, panels: Sequence[Panel]) -> None:
+def _longest(panels: Sequence[Panel]) -> int:
+    """The number of epochs of the longest run."""
+    return max((values.shape[1] for panel in panels for values in panel.curves.values()), default=1)
+
+
+def _limits_rising(panels: Sequence[Panel]) -> tuple[float, float, float]:
     """Begins the axis so that every row's last value is on it, and few of the others are not."""
-    means = [summarize(values)[0] for panel in panels for values in panel.curves.values()]
-    known = [mean[np.isfinite(mean)] for mean in means if np.isfinite(mean).any()]
-    if known:
-        values = np.concatenate(known)
-        floor = min(np.quantile(values, FIRST_EPOCHS), *(mean[-1] for mean in known))
-        axes.set_ylim(bottom=floor - 0.05 * (values.max() - floor))
+    curves = [summarize(values) for panel in panels for values in panel.curves.values()]
+    known = [mean[np.isfinite(mean)] for mean, _, _ in curves if np.isfinite(mean).any()]
+    if not known:
+        return 0.0, 1.0, 1.0
+    floor = min(np.quantile(np.concatenate(known), FIRST_EPOCHS), *(mean[-1] for mean in known))
+    ceiling = max(float(np.nanmax(high)) for _, _, high in curves if np.isfinite(high).any())
+    room = 0.05 * (ceiling - floor or 1.0)
+    return floor - room, ceiling + room, 1.0
 
 
-def _scale_falling(axes: Axes, panels: Sequence[Panel]) -> None:
+def _limits_falling(panels: Sequence[Panel]) -> tuple[float, float, float]:
+    """From 0, or over a factor of ten and more as a logarithm: the limits, and the factor where it is one."""
     values = np.concatenate([curve.ravel() for panel in panels for curve in panel.curves.values()])
     values = values[np.isfinite(values) & (values > 0)]
-    ratio = values.max() / values.min() if values.size else 1
+    if not values.size:
+        return 0.0, 1.0, 1.0
+    ratio = values.max() / values.min()
     if ratio < 10:
-        axes.set_ylim(bottom=0)
-        return
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 200 else (1,)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+        return 0.0, 1.05 * values.max(), 1.0
+    return values.min() / ratio**0.05, values.max() * ratio**0.05, ratio
+
+
+def _set_limits(axes: Axes, low: float, high: float, ratio: float) -> None:
+    if ratio > 1:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 200 else (1,)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(low, high)
 
 
 def _curves_legend(panels: Sequence[Panel]) -> list[Artist]:

@@ -35,6 +35,9 @@ FIGURES = {
 }
 """Files of curves: column of curves.csv without the split, and what the vertical axis is."""
 
+MOST_PANELS = 24
+"""Rows whose curves are drawn; of more, the page in HTML shows all."""
+
 RISING = ("accuracy", "auc")
 """Columns that rise towards 1."""
 
@@ -167,12 +170,13 @@ def _details(groups: Groups, group: list[Result]) -> str:
 
 def _curves(study: str, results: list[Result]) -> str:
     leaking = ", which are the test images in rows marked †" if any(result.leaking for result in results) else ""
+    many = f" of the first {MOST_PANELS}; `{study}.html` shows all" if len(results) > MOST_PANELS else ""
     caption = (
-        "One panel per row, in the order of the ranking. Dotted: training images, in training mode while the weights"
-        f" change. Solid: the images that select, after the epoch{leaking}. Lines are means and bands the range from"
-        " minimum to maximum over the seeds that finished; a run that stops before others of its row keeps its last"
-        " value. Grey: the other rows' means. So that late epochs can be told apart, the axes of accuracy and AUC may"
-        " leave out up to a tenth of the means, the lowest. Rates are those in force during the epoch."
+        f"One panel per row, in the order of the ranking{many}. Dotted: training images, in training mode while the"
+        f" weights change. Solid: the images that select, after the epoch{leaking}. Lines are means and bands the range"
+        " from minimum to maximum over the seeds that finished; a run that stops before others of its row keeps its"
+        " last value. Grey: the other rows' means. So that late epochs can be told apart, the axes of accuracy and AUC"
+        " may leave out up to a tenth of the means, the lowest. Rates are those in force during the epoch."
     )
     pictures = [f"![{title} by epoch, a panel per row]({study}/{file}.svg)" for file, (_, title) in FIGURES.items()]
     return "\n\n".join(["## Curves", caption, *pictures])

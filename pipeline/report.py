@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from pipeline import paths
 from pipeline.errors import UserError, command
-from pipeline.markdown import FIGURES, RISING, markdown
+from pipeline.markdown import FIGURES, MOST_PANELS, RISING, markdown
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_study
 from pipeline.storage import read_json, write_atomically, write_json
@@ -72,7 +72,7 @@ def _draw(groups: Groups, folder: Path) -> None:
         titles = {f"data set {group[0].row.dataset}": [_dots(result) for result in group] for group in groups}
         charts.save_svg(charts.dots_figure(titles), folder / "runs.svg")
         for file, (column, label) in FIGURES.items():
-            panels = _panels(results, column)
+            panels = _panels(results[:MOST_PANELS], column)
             charts.save_svg(charts.curves_figure(panels, label, column in RISING), folder / f"{file}.svg")
 
 

@@ -23,8 +23,9 @@ Measure = Callable[..., list[list[report.Result]]]
 
 
 @pytest.fixture
-def measure(tmp_path: Path) -> Measure:
+def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
     """Gives the ranked results of rows with these accuracies by seed."""
+    monkeypatch.setattr(paths, "STORE", tmp_path / "store")
 
     def ranked(rows: dict[str, tuple[Row, Sequence[float | None]]]) -> list[list[report.Result]]:
         for name, (row, accuracies) in rows.items():
@@ -37,7 +38,7 @@ def measure(tmp_path: Path) -> Measure:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose plan, runs and reports lie in a temporary folder."""
-    for name in ("PLAN", "RUNS", "REPORTS"):
+    for name in ("PLAN", "RUNS", "REPORTS", "STORE"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     return tmp_path
@@ -218,7 +219,8 @@ def test_show_prints_the_same_and_writes_nothing(
     run_stage(monkeypatch, "s")
     printed = capsys.readouterr().out
     files = sorted(fingerprint(project / "reports"))
-    assert files == ["s.md", *(f"s/{name}.svg" for name in ("accuracy", "auc", "learning-rate", "loss", "runs"))]
+    figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "learning-rate", "loss", "runs")]
+    assert files == ["index.html", "s.html", "s.md", *figures, "s/summary.json"]
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     run_stage(monkeypatch, "--show", "s")
     assert capsys.readouterr().out == printed
@@ -233,6 +235,8 @@ def test_show_prints_the_same_and_writes_nothing(
     [
         ("seeds.csv", None, "runs/s/a/seeds.csv: missing; run 'dvc repro report@s'"),
         ("curves.csv", None, "runs/s/a/curves.csv: missing; run 'dvc repro report@s'"),
+        ("logits.safetensors", None, "runs/s/a/logits.safetensors: missing; run 'dvc repro report@s'"),
+        ("logits.safetensors", "{", "runs/s/a/logits.safetensors: damaged; run 'dvc checkout --force train@a'"),
         ("spec.json", None, "runs/s/a/spec.json: missing; run 'dvc repro report@s'"),
         ("spec.json", "{", "runs/s/a/spec.json: damaged; run 'dvc checkout --force train@a'"),
         ("spec.json", "[]", "runs/s/a/spec.json: damaged; run 'dvc checkout --force train@a'"),
@@ -328,12 +332,12 @@ def test_same_outputs_same_bytes(tmp_path: Path) -> None:
     )
     prints = []
     for number, configuration in enumerate(({}, {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")})):
-        environment = os.environ | {"PYTHONHASHSEED": str(number)} | configuration
+        environment = os.environ | {"PYTHONHASHSEED": str(number), "DVC_ROOT": str(tmp_path)} | configuration
         command = [sys.executable, "-c", code, str(tmp_path), f"reports-{number}"]
         subprocess.run(command, env=environment, cwd=ROOT, check=True)
         prints.append(fingerprint(tmp_path / f"reports-{number}"))
     assert prints[0] == prints[1]
-    assert len(prints[0]) == 6
+    assert len(prints[0]) == 9
 
 
 def test_figures_of_odd_studies(measure: Measure, tmp_path: Path) -> None:
@@ -350,7 +354,7 @@ def test_figures_of_odd_studies(measure: Measure, tmp_path: Path) -> None:
     report.write(make_study({name: row for name, (row, _) in rows.items()}), groups, tmp_path / "reports")
     only_dead = [[result for result in groups[0] if result.name == "dead"]]
     report.write(make_study({"dead": make_row()}), only_dead, tmp_path / "dead")
-    assert len(list((tmp_path / "dead" / "s").iterdir())) == 5
+    assert len(list((tmp_path / "dead" / "s").glob("*.svg"))) == 5
 
 
 def test_curves_are_summarized_over_seeds() -> None:
