@@ -140,7 +140,7 @@ def _markdown() -> MarkdownIt:
 
 def _open_table(_: Any, tokens: Sequence[Token], place: int, options: Any, environment: dict[str, Any]) -> str:
     about = Markup.escape(environment["about"].replace("`", ""))
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="{about}"><table>'
+    return f'<div class="scroll" role="region" tabindex="0" aria-label="Table: {about}"><table>'
 
 
 def _name_rows(tokens: list[Token]) -> None:

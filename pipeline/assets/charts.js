@@ -202,13 +202,19 @@ function mount(figure) {
   const data = JSON.parse(figure.querySelector("script").textContent);
   const state = chart.state?.(data) ?? {};
   const canvas = figure.querySelector(".canvas");
-  const name = figure.querySelector("figcaption").textContent;
+  const [name, description] = figure.querySelector("figcaption").childNodes;
+  const label = name.textContent.replace(/\.$/, "");
   const listing = make("details", {ontoggle: () => list()}, make("summary", {}, "This chart as a table"));
   let width = 0;
 
   function draw() {
-    const drawn = Plot.plot({...chart.draw(data, state, width), ariaLabel: name});
+    const drawn = Plot.plot({...chart.draw(data, state, width), ariaLabel: label, ariaDescription: description.textContent.trim()});
     drawn.setAttribute("role", "img");
+    // Plot names its groups by a label, which a group without a role may not have.
+    for (const group of drawn.querySelectorAll("g[aria-label]")) {
+      group.dataset.mark = group.getAttribute("aria-label");
+      group.removeAttribute("aria-label");
+    }
     canvas.replaceChildren(drawn);
     list();
   }
@@ -217,7 +223,7 @@ function mount(figure) {
     listing.querySelector(".scroll")?.remove();
     if (!listing.open) return;
     const [head, ...lines] = chart.table(data, state);
-    listing.append(make("div", {className: "scroll", tabIndex: 0, role: "region", ariaLabel: name}, make("table", {},
+    listing.append(make("div", {className: "scroll", tabIndex: 0, role: "region", ariaLabel: label}, make("table", {},
       make("thead", {}, make("tr", {}, ...head.map((text) => make("th", {scope: "col"}, text)))),
       make("tbody", {}, ...lines.map(([first, ...rest]) => make("tr", {}, make("th", {scope: "row"}, first), ...rest.map((text) => make("td", {}, text))))))));
   }
