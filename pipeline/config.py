@@ -208,6 +208,9 @@ class Published(Model):
     accuracy: float | None = Field(None, ge=0, le=1, description="test accuracy, a fraction")
     loss: float | None = Field(None, ge=0, description="test cross-entropy, nats")
     auc: float | None = Field(None, ge=0, le=1, description="area under the ROC curve, micro average, a fraction")
+    shift: list[Annotated[float, Field(ge=1)]] | None = Field(
+        None, min_length=2, max_length=2, description="mean variance shift over layers, the least and the greatest"
+    )
     source: str | None = Field(None, description="where it was published")
 
 
