@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint ui lock
+.PHONY: help install quickstart test lint ui lock plot
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -45,3 +45,6 @@ ui: $(INSTALLED) ## Open the MLflow UI on http://127.0.0.1:5000
 lock: ## Pin all dependencies anew in requirements.lock (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+
+plot: ## Bundle the chart library of the HTML reports anew (needs npm)
+	pipeline/assets/plot.sh

@@ -12,6 +12,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
@@ -54,26 +55,36 @@ class Cell:
 def environment() -> Environment:
     """The templates of assets/."""
     loader = FileSystemLoader(ASSETS, encoding="utf-8")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
-def words(text: str) -> Section | None:
-    """A section from Markdown that begins with its heading (## …); None for no text."""
-    if not text:
-        return None
-    heading, _, body = text.partition("\n")
-    title = heading.removeprefix("## ")
-    return Section(inline(title).striptags(), prose(body, title))
-
-
-def prose(text: str, about: str) -> Markup:
-    """Markdown with tables as HTML; HTML within it is shown as text.
+def words(heading: str, body: str, pictures: Path) -> Section:
+    """A section of a Markdown report.
 
     Args:
-        text: paragraphs, lists, code and tables.
-        about: what a table is about, for those who hear it.
+        heading, body: Markdown.
+        pictures: the folder with what it shows.
     """
-    return Markup(_markdown().render(text, {"about": about}))
+    title = str(inline(heading).striptags())
+    return Section(title, prose(body, title, pictures))
+
+
+def prose(text: str, about: str, pictures: Path | None = None) -> Markup:
+    """Markdown with tables as HTML, its pictures within it; HTML in the text is shown as text.
+
+    Args:
+        text: paragraphs, lists, code, tables and pictures.
+        about: what a table is about, for those who hear it.
+        pictures: the folder with the pictures.
+    """
+    return Markup(_markdown().render(text, {"about": about, "pictures": pictures}))
 
 
 def inline(text: str) -> Markup:
@@ -133,13 +144,21 @@ def _short(data: Any) -> Any:
 def _markdown() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.core.ruler.push("row_headers", lambda state: _name_rows(state.tokens))
+    parser.add_render_rule("image", _embed)
     parser.add_render_rule("table_open", _open_table)
     parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
     return parser
 
 
-def _open_table(_: Any, tokens: Sequence[Token], place: int, options: Any, environment: dict[str, Any]) -> str:
-    about = Markup.escape(environment["about"].replace("`", ""))
+def _embed(_: Any, tokens: Sequence[Token], place: int, options: Any, context: dict[str, Any]) -> str:
+    """A picture within the page; of the reports, all are SVG."""
+    source = context["pictures"] / Path(str(tokens[place].attrs["src"])).name
+    data = quote(source.read_text(encoding="utf-8"), safe=" /:=,;()")
+    return Markup('<img alt="{}" src="data:image/svg+xml,{}">').format(tokens[place].content, Markup(data))
+
+
+def _open_table(_: Any, tokens: Sequence[Token], place: int, options: Any, context: dict[str, Any]) -> str:
+    about = Markup.escape(context["about"])
     return f'<div class="scroll" role="region" tabindex="0" aria-label="Table: {about}"><table>'
 
 

@@ -35,11 +35,11 @@ FIGURES = {
 }
 """Files of curves: column of curves.csv without the split, and what the vertical axis is."""
 
-MOST_PANELS = 24
-"""Rows whose curves are drawn; of more, the page in HTML shows all."""
-
 RISING = ("accuracy", "auc")
 """Columns that rise towards 1."""
+
+MOST_PANELS = 24
+"""Rows whose curves are drawn; of more, the page in HTML shows all."""
 
 DETAILS_NOTE = (
     "Paired difference: the mean over common seeds. AUC is the area under the ROC curve, one-vs-rest: of all decisions"
@@ -60,24 +60,23 @@ def markdown(study: PlannedStudy, groups: Groups) -> str:
     parts = [
         f"# {' '.join(study.study.title.split())}",
         study.study.question.strip(),
-        *(f"**Answer{on(groups, group)}.** {answer(group)}" for group in groups),
+        *(f"**Answer{_on(groups, group)}.** {answer(group)}" for group in groups),
         f"![{alt}]({study.name}/runs.svg)",
         "Every dot is a run. A bar that reaches the edge of the figure goes on beyond it.",
         *(_ranking(groups, group) for group in groups),
         ranking_notes(results),
-        published(results),
+        _published(results),
         *(_details(groups, group) for group in groups if contenders(group)),
         DETAILS_NOTE if any(map(contenders, groups)) else "",
         _curves(study.name, results),
-        *(by_class(groups, group) for group in groups if contenders(group)),
-        settings(results),
-        reproduction(study.name, groups),
+        *(_by_class(groups, group) for group in groups if contenders(group)),
+        _settings(results),
+        _reproduction(study.name, groups),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def on(groups: Groups, group: list[Result]) -> str:
-    """Which data set a heading is about, where the study has several."""
+def _on(groups: Groups, group: list[Result]) -> str:
     return f" on `{group[0].row.dataset}`" if len(groups) > 1 else ""
 
 
@@ -99,7 +98,7 @@ def _ranking(groups: Groups, group: list[Result]) -> str:
         ]
         for result in group
     ]
-    return f"## Ranking{on(groups, group)}\n\n{table(head, lines, numbers_from=4)}"
+    return f"## Ranking{_on(groups, group)}\n\n{table(head, lines, numbers_from=4)}"
 
 
 def ranking_notes(results: list[Result]) -> str:
@@ -118,8 +117,7 @@ def ranking_notes(results: list[Result]) -> str:
     return text
 
 
-def published(results: list[Result]) -> str:
-    """Published values beside measured ones; nothing where nothing was published."""
+def _published(results: list[Result]) -> str:
     lines = [line for result in results for line in _published_lines(result)]
     if not lines:
         return ""
@@ -165,7 +163,7 @@ def _details(groups: Groups, group: list[Result]) -> str:
         line += [percent(result.estimate(f"final_{split}_accuracy")) for split in ("val", "train")]
         line += [interval(result.estimate(f"test_{key}"), 4) for key in ("loss", "auc", "auc_macro")]
         lines.append([*line, percent(result.estimate("test_ece"))])
-    return f"## Differences, AUC and calibration{on(groups, group)}\n\n{table(head, lines)}"
+    return f"## Differences, AUC and calibration{_on(groups, group)}\n\n{table(head, lines)}"
 
 
 def _curves(study: str, results: list[Result]) -> str:
@@ -182,18 +180,17 @@ def _curves(study: str, results: list[Result]) -> str:
     return "\n\n".join(["## Curves", caption, *pictures])
 
 
-def by_class(groups: Groups, group: list[Result]) -> str:
-    """Accuracy by class; nothing where there are too many classes for a table."""
+def _by_class(groups: Groups, group: list[Result]) -> str:
     classes: list[str] = group[0].spec["classes"]
     if len(classes) > MOST_CLASSES:
         return ""
     columns = [f"class_accuracy_{name}" for name in classes]
     lines = [[marked(result), *(mean(result, column, 1, 100) for column in columns)] for result in group]
     note = "Share of each class's test images that is recognized, mean over seeds."
-    return f"## Test accuracy by class, %{on(groups, group)}\n\n{table(['row', *map(cell, classes)], lines)}\n\n{note}"
+    return f"## Test accuracy by class, %{_on(groups, group)}\n\n{table(['row', *map(cell, classes)], lines)}\n\n{note}"
 
 
-def settings(results: list[Result]) -> str:
+def _settings(results: list[Result]) -> str:
     """What the rows share and where they differ, beside the sentence that the ranking shows."""
     settings = [_setting(result.row) for result in results]
     differing = [key for key in settings[0] if len({setting[key] for setting in settings}) > 1]
@@ -222,8 +219,7 @@ def _shown(value: Any) -> str:
     return "none" if value is None else str(value).lower()
 
 
-def reproduction(study: str, groups: Groups) -> str:
-    """How to have the same results again, and what they were made of."""
+def _reproduction(study: str, groups: Groups) -> str:
     lines = [
         f"- Commit: the one that holds this file, `git log -1 --format=%H -- reports/{study}.md`.",
         f"- The same bytes: `dvc repro -f report@{study} && git diff --exit-code dvc.lock` trains everything afresh; no"

@@ -1,56 +1,70 @@
 """A study as one HTML page that needs nothing beside it: no server, no network, no second file.
 
-Styles, scripts and the chart library of assets/ stand within the page, so it can be opened from a disk, sent by
-mail, or attached to a run. The same results give the same bytes.
+The page has the sections of the Markdown report, pictures included, and charts and a sortable table in place of
+those that a browser can show better. Styles, scripts and the chart library of assets/ stand within the page, so it
+can be opened from a disk, sent by mail, or attached to a run. The same results give the same bytes.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from pipeline import chart_sections, sections
-from pipeline.elements import ASSETS, Section, environment, inline
-from pipeline.markdown import on
+from pipeline.elements import ASSETS, Section, environment, inline, words
 from pipeline.measured import Groups
 from pipeline.plan import PlannedStudy
 from pipeline.wording import answer
 
-SECTIONS: Sequence[Callable[[PlannedStudy, Groups], Section | None]] = (
-    chart_sections.ranking,
-    sections.results,
-    sections.published,
-    chart_sections.comparisons,
-    chart_sections.curves,
-    chart_sections.calibration,
-    chart_sections.confusion,
-    sections.by_class,
-    sections.settings,
-    sections.reproduction,
-)
-"""In the order of the page; one that has nothing to say gives None."""
-
 HOME = "index.html"
+"""The page over all studies."""
+
+Makers = Mapping[str, Sequence[Callable[[PlannedStudy, Groups], Section | None]]]
+
+INSTEAD: Makers = {
+    "Ranking": (chart_sections.ranking, sections.results),
+    "Differences, AUC and calibration": (chart_sections.comparisons,),
+    "Curves": (chart_sections.curves, chart_sections.calibration, chart_sections.confusion),
+}
+"""What stands in place of a section of the Markdown report, by its heading; one with nothing to say gives None."""
+
+AFTER: Makers = {"How to reproduce": (sections.rows,)}
+"""What follows a section of the Markdown report."""
 
 
-def page(study: PlannedStudy, groups: Groups, more: Sequence[Section] = ()) -> str:
+def page(study: PlannedStudy, groups: Groups, report: str, figures: Path) -> str:
     """The page of a study.
 
     Args:
         study: as planned.
         groups: what `measured.load` gives.
-        more: sections that are not the study's own, such as its cost, which would not be the same each time.
+        report: the Markdown report.
+        figures: the folder with the report's pictures.
     """
+    lead = [Markup("<p>{}</p>").format(study.study.question.strip())]
+    for group in groups:
+        on = Markup(" on <code>{}</code>").format(group[0].row.dataset) if len(groups) > 1 else ""
+        text = Markup('<p class="answer"><strong>Answer{}.</strong> {}</p>')
+        lead.append(text.format(on, inline(answer(group))))
     title = " ".join(study.study.title.split())
-    answers = [
-        Markup("<p class=answer><strong>Answer{}.</strong> {}</p>").format(
-            inline(on(groups, group)), inline(answer(group))
-        )
-        for group in groups
-    ]
-    lead = Markup("<p>{}</p>").format(study.study.question.strip()) + Markup("").join(answers)
-    found = [section for make in SECTIONS if (section := make(study, groups))]
-    return _render(title, lead, [*found, *more], HOME, ("plot.min.js", "charts.js", "page.js"))
+    parts = list(_sections(study, groups, report, figures))
+    return _render(title, Markup("\n").join(lead), parts, HOME, ("plot.min.js", "charts.js", "page.js"))
+
+
+def _sections(study: PlannedStudy, groups: Groups, report: str, figures: Path) -> Iterator[Section]:
+    headings, bodies = [re.split(r"^## (.+)$", report, flags=re.MULTILINE)[start::2] for start in (1, 2)]
+    made = set()
+    for heading, body in zip(headings, bodies, strict=True):
+        name = heading.partition(" on `")[0]
+        if name not in INSTEAD:
+            yield words(heading, body, figures)
+        if name not in made:  # once for all data sets
+            for make in (*INSTEAD.get(name, ()), *AFTER.get(name, ())):
+                if section := make(study, groups):
+                    yield section
+        made.add(name)
 
 
 def index(summaries: Sequence[dict[str, Any]]) -> str:
@@ -81,9 +95,10 @@ def _render(title: str, lead: Markup, parts: Sequence[Section], home: str | None
     def asset(name: str) -> Markup:
         return Markup((ASSETS / name).read_text(encoding="utf-8").strip())
 
-    template = environment().get_template("page.html")
     return (
-        template.render(
+        environment()
+        .get_template("page.html")
+        .render(
             title=title,
             lead=lead,
             sections=parts,
@@ -91,5 +106,4 @@ def _render(title: str, lead: Markup, parts: Sequence[Section], home: str | None
             css=asset("page.css"),
             scripts=[asset(name) for name in scripts],
         )
-        + "\n"
     )

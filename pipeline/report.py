@@ -38,8 +38,9 @@ def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        texts = {".md": markdown(study, groups), ".html": page(study, groups)}
+        text = markdown(study, groups)
         _draw(groups, draft)
+        texts = {".md": text, ".html": page(study, groups, text, draft)}
         write_json(draft / "summary.json", summary(study, groups))
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
@@ -125,6 +126,7 @@ def show(groups: Groups, report: Path) -> None:
             console.print(f"{result.name}: {outcome(result)}", markup=False)
         console.print(f"{answer(group).replace('`', '')}\n", markup=False)
     console.print(f"Report: {paths.shown(report)}", markup=False, soft_wrap=True)
+    console.print(f"In a browser: {report.with_suffix('.html').as_uri()}", markup=False, soft_wrap=True)
 
 
 def _ranking_table(group: Sequence[Result], framed: bool) -> "Table":

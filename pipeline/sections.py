@@ -1,7 +1,6 @@
 """The sections of a study's page that are words and tables; those that are charts stand in chart_sections.py.
 
-Each is a pure function of the study and what was measured, and may have nothing to say. To add one, write a
-function and name it in SECTIONS of page.py. What the Markdown report says in words is taken from there, by `words`.
+Each is a pure function of the study and what was measured, and may have nothing to say; page.py says where it stands.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,8 +9,8 @@ from functools import partial
 
 from markupsafe import Markup
 
-from pipeline import markdown
-from pipeline.elements import Cell, Section, details, prose, table, words
+from pipeline.elements import Cell, Section, details, prose, table
+from pipeline.markdown import ranking_notes
 from pipeline.measured import Groups, Result
 from pipeline.plan import PlannedStudy
 from pipeline.stats import paired_difference
@@ -71,12 +70,12 @@ METRICS = {
 
 def results(study: PlannedStudy, groups: Groups) -> Section:
     """Every metric of every row, failed runs included."""
-    tables = [_results_table(group, markdown.on(groups, group).replace("`", "")) for group in groups]
-    notes = prose(markdown.ranking_notes([result for group in groups for result in group]), "notes")
+    tables = [_table(group, f" on {group[0].row.dataset}" if len(groups) > 1 else "") for group in groups]
+    notes = prose(ranking_notes([result for group in groups for result in group]), "notes")
     return Section("All metrics", Markup("").join(tables) + notes)
 
 
-def _results_table(group: list[Result], on: str) -> Markup:
+def _table(group: list[Result], on: str) -> Markup:
     columns = [*_leading_columns(group), *_metric_columns(group)]
     head = [(column.heading, column.meaning) for column in columns]
     lines = [[column.cell(result) for column in columns] for result in group]
@@ -125,32 +124,13 @@ def _difference(result: Result, best: Result) -> Cell:
     return Cell(text, difference.mean if difference else None)
 
 
-def published(study: PlannedStudy, groups: Groups) -> Section | None:
-    """Published values beside measured ones."""
-    return words(markdown.published([result for group in groups for result in group]))
+def rows(study: PlannedStudy, groups: Groups) -> Section:
+    """How to have each row's results again."""
+    parts = [details(named(result), _reproduction(study.name, result)) for group in groups for result in group]
+    return Section("Row by row", Markup("").join(parts))
 
 
-def by_class(study: PlannedStudy, groups: Groups) -> Section | None:
-    """Accuracy by class."""
-    parts = [words(markdown.by_class(groups, group)) for group in groups if contenders(group)]
-    bodies = [part.body for part in parts if part]
-    return Section("Test accuracy by class, %", Markup("").join(bodies)) if bodies else None
-
-
-def settings(study: PlannedStudy, groups: Groups) -> Section | None:
-    """What the rows share and where they differ."""
-    return words(markdown.settings([result for group in groups for result in group]))
-
-
-def reproduction(study: PlannedStudy, groups: Groups) -> Section | None:
-    """How to have the same results again: of the study, and row by row."""
-    section = words(markdown.reproduction(study.name, groups))
-    rows = [details(named(result), _row_reproduction(study.name, result)) for group in groups for result in group]
-    parts = [section.body, Markup("<h3>Row by row</h3>"), *rows] if section else rows
-    return Section(section.title, Markup("").join(parts)) if section else None
-
-
-def _row_reproduction(study: str, result: Result) -> Markup:
+def _reproduction(study: str, result: Result) -> Markup:
     name = result.name
     lines = [
         f"- Train it unless it is trained: `.venv/bin/dvc repro train@{name}`",

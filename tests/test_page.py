@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from outputs import make_row, make_study, simulate, write_outputs
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-from pipeline import paths, report
+from pipeline import page, paths, report
 from pipeline.config import Study
 from pipeline.plan import PlannedStudy
 
@@ -58,6 +58,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(paths, "STORE", root / "store")
         for planned in (study, dead):
             report.write(planned, report.load(planned, root / "runs" / "s"), root / "reports")
+    more = f"## Added\n\nBy `words` & {HOSTILE}.\n\n| row | picture |\n| --- | --- |\n| a | ![Runs](s/runs.svg) |\n"
+    text = page.page(study, report.load(study, root / "runs" / "s"), more, root / "reports" / "s")
+    (root / "reports" / "added.html").write_text(text)
     return root / "reports"
 
 
@@ -292,3 +295,20 @@ def test_text_of_any_origin_stays_text(view: Open) -> None:
     """Broken: a name or a source with HTML in it runs as a script, or tears the page apart."""
     assert HOSTILE in view("dead.html").locator("main").inner_text()
     assert HOSTILE in view("s.html").locator("main").inner_text()
+
+
+def test_sections_of_the_markdown_report_are_on_the_page(view: Open) -> None:
+    """Broken: a section that the Markdown report gains is missing from the page, or its picture is not within it."""
+    tab = view("added.html")
+    assert tab.locator("section h2").all_inner_texts() == ["Added"]
+    assert "By words & " in tab.locator("section p").inner_text()
+    assert tab.locator("section th").evaluate_all("all => all.map((cell) => cell.scope)") == ["col", "col", "row"]
+    assert tab.locator("img").evaluate("async (image) => { await image.decode(); return image.naturalWidth; }") > 500
+
+
+def test_sections_follow_the_markdown_report(view: Open) -> None:
+    """Broken: what the reader looks for first comes last, or a section is there twice."""
+    shown = view().locator("section h2").all_inner_texts()
+    first = ["Ranking", "All metrics", "Published beside measured", "Which row beats which", "Curves", "Calibration"]
+    classes = [f"Test accuracy by class, % on {dataset}" for dataset in ("digits", "other")]
+    assert shown == [*first, "Confusions", *classes, "Settings", "How to reproduce", "Row by row"]

@@ -202,11 +202,12 @@ def test_removed_rows_are_ignored(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Else a row that was removed stays in its report for ever."""
-    for name in ("kept", "other", "removed"):
+    for name in ("kept", "other", "former"):
         write_outputs(project / "runs" / "s" / name, make_row(), WINNER)
     plan_study(project, {"kept": make_row(), "other": make_row()})
     run_stage(monkeypatch, "s")
-    assert "removed" not in (project / "reports" / "s.md").read_text() + capsys.readouterr().out
+    written = [path.read_text() for path in (project / "reports").rglob("*.*") if path.is_file()]
+    assert "former" not in "".join(written) + capsys.readouterr().out
 
 
 def test_show_prints_the_same_and_writes_nothing(
@@ -227,6 +228,7 @@ def test_show_prints_the_same_and_writes_nothing(
     assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
     assert "91.00 ± 2.48" in printed
     assert "Report: reports/s.md" in printed
+    assert f"In a browser: {(project / 'reports' / 's.html').as_uri()}" in printed
     assert "\x1b" not in printed
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as reference
 
-from pipeline.stats import mean_interval, paired_difference
+from pipeline.stats import mean_interval, paired_difference, probability_of_improvement
 
 values = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=40).filter(lambda found: max(found) - min(found) > 1e-6)
 
@@ -61,3 +61,10 @@ def test_paired_difference_is_over_common_seeds() -> None:
 def test_paired_difference_without_common_seeds() -> None:
     """Else unrelated runs would be compared as pairs."""
     assert paired_difference({0: 1.0}, {1: 1.0}) is None
+
+
+def test_probability_of_improvement_counts_common_seeds_and_halves_ties() -> None:
+    """Else a row beats itself, or wins by seeds that the other never ran."""
+    assert probability_of_improvement({0: 0.9, 1: 0.5, 2: 0.7, 3: 1.0}, {0: 0.8, 1: 0.6, 2: 0.7, 9: 0.0}) == 0.5
+    assert probability_of_improvement({0: 0.9, 1: 0.9}, {0: 0.8, 1: 0.9}) == 0.75
+    assert probability_of_improvement({0: 0.9}, {1: 0.8}) is None
