@@ -7,9 +7,9 @@ import numpy as np
 from markupsafe import Markup
 
 from pipeline import markdown
-from pipeline.charts import aligned, summarize
 from pipeline.elements import Section, chart
 from pipeline.measured import Groups, Result
+from pipeline.panels import aligned, summarize
 from pipeline.plan import PlannedStudy
 from pipeline.predictions import Predictions
 from pipeline.stats import Estimate, probability_of_improvement

@@ -1,23 +1,19 @@
-"""The report's figures: pure functions of numbers, and a way to save them that gives the same bytes everywhere."""
+"""The figure of all runs, and what all figures share: a style, and a way to save them that gives the same bytes."""
 
 import io
-import math
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from pipeline.stats import Estimate
@@ -27,21 +23,8 @@ Numbers = NDArray[np.float64]
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#C4C4C4"
 
-LINES: dict[str, tuple[str, Literal[":", "-"]]] = {
-    "training": (VERMILLION, ":"),
-    "validation": (BLUE, "-"),
-    "learning rate": (GREEN, "-"),
-}
-"""Colour and style of each kind of curve."""
-
 WIDTH = 10.0
 """Inches; as wide as a page of a code host shows without shrinking."""
-
-REFERENCE_POINTS = 30
-"""Points of a grey line at most, so that a figure of 20 rows stays small."""
-
-FIRST_EPOCHS = 0.1
-"""Share of the lowest values that a rising axis leaves out; they would press all later epochs together."""
 
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "disharmony",
@@ -79,21 +62,6 @@ class Dots:
     estimate: Estimate | None
     published: float | None
     leaking: bool
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One row's panel of a figure of curves.
-
-    Args:
-        title: name of the row.
-        group: panels of one group are drawn behind each other in grey.
-        curves: kind of curve, a key of LINES, to S×E values of S runs in E epochs, as `aligned` gives them.
-    """
-
-    title: str
-    group: str
-    curves: Mapping[str, Numbers]
 
 
 @contextmanager
@@ -190,142 +158,4 @@ def _dots_legend(groups: Mapping[str, Sequence[Dots]]) -> list[Line2D]:
         handles.append(mark("published", "D", 5, "black", markerfacecolor="white"))
     if any(line.leaking for line in lines):
         handles.append(mark("† selected on test images", "o", 3.5, VERMILLION))
-    return handles
-
-
-def curves_figure(panels: Sequence[Panel], label: str, rising: bool = False) -> Figure:
-    """Curves by epoch, a panel per row on common axes; the other rows' means in grey behind.
-
-    Args:
-        panels: rows in the order of the ranking.
-        label: of the vertical axis, with unit.
-        rising: the values rise towards a ceiling: the axis leaves out the lowest. Otherwise it begins at 0, or is
-            logarithmic where values span a factor of ten or more.
-    """
-    columns = min(len(panels), 3 if len(panels) <= 9 else 4)
-    titles = ["\n".join(textwrap.wrap(panel.title, 30)) for panel in panels]
-    figure, grid = _grid(math.ceil(len(panels) / columns), columns, max(title.count("\n") + 1 for title in titles))
-    limits, longest = (_limits_rising if rising else _limits_falling)(panels), _longest(panels)
-    for place, axes in enumerate(grid.flat):
-        if place >= len(panels):
-            axes.remove()
-            continue
-        axes.set_title(titles[place])
-        # Limits are set and not found, and no axis is shared: both take matplotlib minutes with many panels.
-        axes.set_autoscale_on(False)
-        axes.set_xlim(1 - 0.04 * (longest - 1 or 1), longest + 0.04 * (longest - 1 or 1))
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
-        _set_limits(axes, *limits)
-        axes.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= len(panels))
-        panel = panels[place]
-        _draw_panel(axes, panel, [other for other in panels if other is not panel and other.group == panel.group])
-    figure.supylabel(label, fontsize=9, x=0.005, ha="left")
-    figure.supxlabel("epoch", fontsize=9, y=0.04 / figure.get_figheight(), va="bottom")
-    figure.legend(handles=_curves_legend(panels), loc="upper center", ncols=5)
-    return figure
-
-
-def _grid(lines: int, columns: int, title_lines: int) -> tuple[Figure, NDArray[Any]]:
-    """A figure of equal panels with room for their titles; sizes in inches."""
-    panel, gap = (1.2 if lines > 1 else 1.6), 0.12 + 0.16 * title_lines
-    top, bottom, left, right = 0.35 + gap, 0.5, 0.85, 0.15
-    height = top + lines * panel + (lines - 1) * gap + bottom
-    sides = {"left": left / WIDTH, "right": 1 - right / WIDTH, "bottom": bottom / height, "top": 1 - top / height}
-    figure = Figure(figsize=(WIDTH, height))
-    spaces = {"hspace": gap / panel, "wspace": 0.08}
-    return figure, figure.subplots(lines, columns, squeeze=False, gridspec_kw=sides | spaces)
-
-
-def _draw_panel(axes: Axes, panel: Panel, others: Sequence[Panel]) -> None:
-    if not any(values.size for values in panel.curves.values()):
-        axes.text(0.5, 0.5, "no run finished", transform=axes.transAxes, ha="center", va="center", color="#666666")
-        return
-    references = [other.curves["validation"] for other in others if "validation" in other.curves]
-    # One line with gaps: as lines of their own they would double the file.
-    axes.plot(*np.concatenate([np.empty((2, 0)), *map(_reference, references)], axis=1), color=GREY, linewidth=0.6)
-    for kind, values in panel.curves.items():
-        colour, dashes = LINES[kind]
-        mean, low, high = summarize(values)
-        epochs = np.arange(1, len(mean) + 1)
-        axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(epochs, mean, color=colour, linestyle=dashes, linewidth=1.4)
-
-
-def _reference(values: Numbers) -> Numbers:
-    """Epochs and means of some epochs, 2×P, with a gap at the end."""
-    mean, _, _ = summarize(values)
-    kept = np.linspace(0, len(mean) - 1, min(len(mean), REFERENCE_POINTS)).round().astype(int)
-    return np.array([[*(kept + 1), np.nan], [*mean[kept], np.nan]])
-
-
-def aligned(lines: Sequence[Sequence[float]]) -> Numbers:
-    """S lines as S×E numbers, E the length of the longest; a line that ends before keeps its last value."""
-    values = np.full((len(lines), max(map(len, lines), default=0)), np.nan)
-    for place, line in enumerate(lines):
-        if line:
-            values[place] = [*line, *[line[-1]] * (values.shape[1] - len(line))]
-    return values
-
-
-def summarize(values: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Mean, minimum and maximum over the runs, for each of E epochs.
-
-    Args:
-        values: S×E, nan where a run has no value; S or E may be 0.
-    """
-    if not values.size:
-        return np.empty(0), np.empty(0), np.empty(0)
-    known = np.ma.masked_invalid(values)
-    return known.mean(0).filled(np.nan), known.min(0).filled(np.nan), known.max(0).filled(np.nan)
-
-
-def _longest(panels: Sequence[Panel]) -> int:
-    """The number of epochs of the longest run."""
-    return max((values.shape[1] for panel in panels for values in panel.curves.values()), default=1)
-
-
-def _limits_rising(panels: Sequence[Panel]) -> tuple[float, float, float]:
-    """Begins the axis so that every row's last value is on it, and few of the others are not."""
-    curves = [summarize(values) for panel in panels for values in panel.curves.values()]
-    known = [mean[np.isfinite(mean)] for mean, _, _ in curves if np.isfinite(mean).any()]
-    if not known:
-        return 0.0, 1.0, 1.0
-    floor = min(np.quantile(np.concatenate(known), FIRST_EPOCHS), *(mean[-1] for mean in known))
-    ceiling = max(float(np.nanmax(high)) for _, _, high in curves if np.isfinite(high).any())
-    room = 0.05 * (ceiling - floor or 1.0)
-    return floor - room, ceiling + room, 1.0
-
-
-def _limits_falling(panels: Sequence[Panel]) -> tuple[float, float, float]:
-    """From 0, or over a factor of ten and more as a logarithm: the limits, and the factor where it is one."""
-    values = np.concatenate([curve.ravel() for panel in panels for curve in panel.curves.values()])
-    values = values[np.isfinite(values) & (values > 0)]
-    if not values.size:
-        return 0.0, 1.0, 1.0
-    ratio = values.max() / values.min()
-    if ratio < 10:
-        return 0.0, 1.05 * values.max(), 1.0
-    return values.min() / ratio**0.05, values.max() * ratio**0.05, ratio
-
-
-def _set_limits(axes: Axes, low: float, high: float, ratio: float) -> None:
-    if ratio > 1:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 200 else (1,)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(low, high)
-
-
-def _curves_legend(panels: Sequence[Panel]) -> list[Artist]:
-    kinds = list(panels[0].curves)
-    several = any(len(values) > 1 for panel in panels for values in panel.curves.values())
-    handles: list[Artist] = []
-    for kind in kinds:
-        label = f"{kind}, mean over seeds" if several else kind
-        handles.append(Line2D([], [], color=LINES[kind][0], linestyle=LINES[kind][1], label=label))
-    if several:
-        handles.append(Patch(color="#888888", alpha=0.35, linewidth=0, label="min–max over seeds"))
-    if "validation" in kinds and len(panels) > 1:
-        handles.append(Line2D([], [], color=GREY, linewidth=1, label="other rows, validation"))
     return handles

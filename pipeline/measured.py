@@ -3,14 +3,15 @@
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
-from pipeline import paths, predictions
+from pipeline import diagnosed, paths, predictions
 from pipeline.config import Row
+from pipeline.diagnosed import Diagnosed
 from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
 from pipeline.predictions import Predictions
@@ -38,6 +39,7 @@ class Result:
         runs: in the order of seeds.
         curves: column of curves.csv to a line of values per run that finished.
         predictions: of the runs that finished; None if there is none.
+        diagnosis: what the stage `diagnose` found; None where it was not asked for.
     """
 
     name: str
@@ -45,7 +47,8 @@ class Result:
     spec: dict[str, Any]
     runs: list[Run]
     curves: dict[str, list[list[float]]]
-    predictions: Predictions | None
+    predictions: Predictions | None = None
+    diagnosis: Diagnosed | None = None
 
     def values(self, column: str) -> dict[int, float]:
         """A column of seeds.csv by seed, of the runs that finished and have it."""
@@ -71,12 +74,13 @@ Groups = list[list[Result]]
 """Ranked rows, one list per data set: accuracies on different images do not compare."""
 
 
-def load(study: PlannedStudy, runs: Path) -> Groups:
+def load(study: PlannedStudy, runs: Path, diagnosis: Path | None = None) -> Groups:
     """The planned rows' results, ranked, best first.
 
     Args:
         study: as planned.
         runs: the folder with a folder of outputs per row.
+        diagnosis: the folder of the study's diagnosis; None leaves that out.
 
     Raises:
         UserError: outputs are missing, damaged or of another version of the row.
@@ -84,7 +88,19 @@ def load(study: PlannedStudy, runs: Path) -> Groups:
     groups: dict[str, list[Result]] = {}
     for name, row in study.rows.items():
         groups.setdefault(row.dataset, []).append(_load_row(study.name, name, row, runs / name))
+    if diagnosis:
+        found = diagnosed.read(study.name, diagnosis)
+        groups = {
+            key: [_with_diagnosis(study.name, result, found) for result in group] for key, group in groups.items()
+        }
     return [sorted(group, key=standing) for group in groups.values()]
+
+
+def _with_diagnosis(study: str, result: Result, found: dict[str, Diagnosed]) -> Result:
+    finished = {run.seed for run in result.runs if run.failure is None}
+    if result.name not in found or found[result.name].numbers.keys() != finished:
+        raise UserError(f"diagnosis of {result.name}: of other runs; run 'dvc repro report@{study}'")
+    return replace(result, diagnosis=found[result.name])
 
 
 def standing(result: Result) -> float:

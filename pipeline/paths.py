@@ -14,6 +14,7 @@ PARAMS = ROOT / "params.yaml"
 PLAN = ROOT / "plan"
 DATA = ROOT / "data"
 RUNS = ROOT / "runs"
+DIAGNOSIS = ROOT / "diagnosis"
 REPORTS = ROOT / "reports"
 
 STORE = HOME / ".store"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from pipeline import paths
+from pipeline.diagnosis_sections import SHIFT_FIGURE
 from pipeline.errors import UserError, command
 from pipeline.markdown import FIGURES, MOST_PANELS, RISING, markdown
 from pipeline.measured import Groups, Result, load
@@ -27,7 +28,9 @@ from pipeline.wording import answer, mean, named, outcome, percent, place, sente
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pipeline.charts import Dots, Panel
+    from pipeline.charts import Dots
+    from pipeline.panels import Panel
+    from pipeline.shift_chart import Ratios
 
 
 def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
@@ -39,7 +42,7 @@ def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     draft.mkdir(parents=True)
     try:
         text = markdown(study, groups)
-        _draw(groups, draft)
+        _draw(study, groups, draft)
         texts = {".md": text, ".html": page(study, groups, text, draft)}
         write_json(draft / "summary.json", summary(study, groups))
         shutil.rmtree(target, ignore_errors=True)
@@ -65,16 +68,18 @@ def _write_index(reports: Path) -> None:
         write_atomically(reports / HOME, index(summaries).encode())
 
 
-def _draw(groups: Groups, folder: Path) -> None:
-    from pipeline import charts
+def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
+    from pipeline import charts, panels, shift_chart
 
     results = [result for group in groups for result in group]
     with charts.style():
         titles = {f"data set {group[0].row.dataset}": [_dots(result) for result in group] for group in groups}
         charts.save_svg(charts.dots_figure(titles), folder / "runs.svg")
         for file, (column, label) in FIGURES.items():
-            panels = _panels(results[:MOST_PANELS], column)
-            charts.save_svg(charts.curves_figure(panels, label, column in RISING), folder / f"{file}.svg")
+            shown = _panels(results[:MOST_PANELS], column)
+            charts.save_svg(panels.curves_figure(shown, label, column in RISING), folder / f"{file}.svg")
+        if ratios := _ratios(study, results):
+            charts.save_svg(shift_chart.shift_figure(ratios), folder / f"{SHIFT_FIGURE}.svg")
 
 
 def _dots(result: Result) -> "Dots":
@@ -86,7 +91,7 @@ def _dots(result: Result) -> "Dots":
 
 
 def _panels(results: Sequence[Result], column: str) -> "list[Panel]":
-    from pipeline.charts import Panel, aligned
+    from pipeline.panels import Panel, aligned
 
     if column == "lr" and (common := _common_rates(results)):
         return [Panel("all rows", "", {"learning rate": aligned([common])})]
@@ -102,6 +107,19 @@ def _panels(results: Sequence[Result], column: str) -> "list[Panel]":
         )
         for result in results
     ]
+
+
+def _ratios(study: PlannedStudy, results: Sequence[Result]) -> "dict[str, Ratios]":
+    """What the figure of the shift shows, by row that has batch norms, in the order of the plan."""
+    from pipeline.panels import aligned
+    from pipeline.shift_chart import COLUMNS
+
+    found = {result.name: result.diagnosis for result in results if result.diagnosis}
+    return {
+        name: {column: aligned(found[name].by_layer(column)) for column in COLUMNS}
+        for name in study.rows
+        if name in found and any(found[name].layers.values())
+    }
 
 
 def _common_rates(results: Sequence[Result]) -> list[float]:
@@ -157,7 +175,7 @@ def main() -> None:
         raise UserError("usage: pipeline/python -m pipeline.report [--show] STUDY")
     study = read_study(words[-1])
     report = paths.REPORTS / f"{study.name}.md"
-    groups = load(study, paths.RUNS / study.name)
+    groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)
     if not only_show:
         write(study, groups, paths.REPORTS)
     elif not report.exists():

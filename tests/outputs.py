@@ -106,6 +106,22 @@ def simulate(folder: Path, row: Row, accuracy: float, images: int, classes: int 
     _write(folder, row, names, seeds, curves, logits)
 
 
+def write_diagnosis(folder: Path, rows: dict[str, Row]) -> None:
+    """What the stage `diagnose` leaves of rows in which every run finished: two norms, one behind dropout."""
+    runs = [
+        {"row": name, "seed": seed, "status": "finished", "reason": None} for name in rows for seed in rows[name].seeds
+    ]
+    layers = [
+        {"row": run["row"], "seed": run["seed"], "layer": layer, "case": case}
+        | {"ratio": ratio, "ratio_alone": ratio, "q05": 0.8 * ratio, "q95": 1.2 * ratio, "predicted": predicted}
+        for run in runs
+        for layer, case, ratio, predicted in (("block1_bn1", None, 1.0, None), ("head1_bn", "a", 0.7, 0.75))
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(folder / "runs.csv", runs)
+    write_table(folder / "layers.csv", layers)
+
+
 def _logits(labels: NDArray[Any], accuracy: float, classes: int, draws: np.random.Generator) -> NDArray[np.float32]:
     """Logits of which so many, to the nearest image, are right."""
     right = draws.permutation(len(labels)) < round(accuracy * len(labels))

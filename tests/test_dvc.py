@@ -27,13 +27,15 @@ PLANNED = {
     "pipeline/config.py": "its meaning arrives resolved, in the planned file that the stage depends on",
     "pipeline/plan.py": "reads that file",
 }
-ORDERING = {
-    "pipeline/code.py": "copies digests",
-    "pipeline/train.py": "decides which runs train, not how",
+WORKING = {
     "pipeline/workers.py": "starts processes",
     "pipeline/forkserver.py": "starts processes",
     "pipeline/store.py": "finds folders by key",
     "pipeline/progress.py": "shows progress",
+}
+ORDERING = WORKING | {
+    "pipeline/code.py": "copies digests",
+    "pipeline/train.py": "decides which runs train, not how",
     "pipeline/logbook.py": "sends what is logged",
     "pipeline/tracking.py": "logs",
     "pipeline/figures.py": "pictures for the log",
@@ -43,10 +45,18 @@ MODELS = {"models/normalize.py": "not used by this stage"} | {
     f"models/{name}.py": "checked by plan; what it means is in the planned file"
     for name in ("dropout", "norm", "place", "sentence", "vgg")
 }
+READING = {
+    "pipeline/measured.py": "finds which runs finished",
+    "pipeline/diagnosed.py": "not asked for by this stage",
+    "pipeline/predictions.py": "pictures of the report",
+    "pipeline/stats.py": "intervals of the report",
+}
+TRAINING = {f"pipeline/{name}.py": "trains, which this stage leaves to others" for name in ("metrics", "module", "run")}
 STAGES = {
     "plan": (HARMLESS | {"models/normalize.py": "holds no row"}, ["pipeline/plan.py"]),
     "prepare": (HARMLESS | PLANNED | MODELS, ["pipeline/prepare.py"]),
     "code": (HARMLESS | PLANNED | ORDERING, ["pipeline/code.py", "pipeline/train.py", "pipeline/run.py"]),
+    "diagnose": (HARMLESS | PLANNED | WORKING | READING | TRAINING, ["pipeline/diagnose.py"]),
     "report": (HARMLESS | PLANNED | MODELS, ["pipeline/report.py"]),
 }
 

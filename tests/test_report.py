@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outputs import make_row, make_study, write_outputs
+from outputs import make_row, make_study, write_diagnosis, write_outputs
 
-from pipeline import charts, paths, report
+from pipeline import charts, panels, paths, report
 from pipeline.config import Row
 from pipeline.plan import PlannedStudy
 
@@ -38,7 +38,7 @@ def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose plan, runs and reports lie in a temporary folder."""
-    for name in ("PLAN", "RUNS", "REPORTS", "STORE"):
+    for name in ("PLAN", "RUNS", "REPORTS", "STORE", "DIAGNOSIS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     return tmp_path
@@ -50,6 +50,7 @@ def plan_study(root: Path, rows: dict[str, Row]) -> PlannedStudy:
     folder = root / "plan" / "studies"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "s.json").write_text(study.model_dump_json())
+    write_diagnosis(root / "diagnosis" / "s", rows)
     return study
 
 
@@ -220,7 +221,7 @@ def test_show_prints_the_same_and_writes_nothing(
     run_stage(monkeypatch, "s")
     printed = capsys.readouterr().out
     files = sorted(fingerprint(project / "reports"))
-    figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "learning-rate", "loss", "runs")]
+    figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "learning-rate", "loss", "runs", "shift")]
     assert files == ["index.html", "s.html", "s.md", *figures, "s/summary.json"]
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     run_stage(monkeypatch, "--show", "s")
@@ -314,7 +315,7 @@ def test_a_failed_report_leaves_the_old_one(project: Path, monkeypatch: pytest.M
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(charts, "curves_figure", interrupt)
+    monkeypatch.setattr(panels, "curves_figure", interrupt)
     with pytest.raises(SystemExit):
         run_stage(monkeypatch, "s")
     assert fingerprint(project / "reports") == before
@@ -361,7 +362,7 @@ def test_figures_of_odd_studies(measure: Measure, tmp_path: Path) -> None:
 
 def test_curves_are_summarized_over_seeds() -> None:
     """Else a mean jumps where a seed stops early, or the band is not the range that the caption names."""
-    mean, low, high = charts.summarize(charts.aligned([[1.0, 2.0, 3.0], [3.0]]))
+    mean, low, high = panels.summarize(panels.aligned([[1.0, 2.0, 3.0], [3.0]]))
     assert mean.tolist() == [2.0, 2.5, 3.0]
     assert low.tolist() == [1.0, 2.0, 3.0]
     assert high.tolist() == [3.0, 3.0, 3.0]
