@@ -1,13 +1,14 @@
 """The sections of a study's page that are charts: what assets/charts.js is to draw, as data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from pipeline import markdown
-from pipeline.elements import Section, chart
+from pipeline.diagnosis_sections import shift_words, shifted
+from pipeline.elements import Section, chart, prose
 from pipeline.measured import Groups, Result
 from pipeline.panels import aligned, summarize
 from pipeline.plan import PlannedStudy
@@ -99,7 +100,9 @@ def curves(study: PlannedStudy, groups: Groups) -> Section | None:
             for row, result in enumerate(results)
             for kind, source in kinds.items()
         ]
-        measures.append({"label": label, "rising": column in markdown.RISING, "series": series})
+        measures.append(
+            {"label": label, "scale": "rising" if column in markdown.RISING else "falling", "series": series}
+        )
     data = {"x": "epoch", "rows": [named(result) for result in results], "shown": SHOWN, "measures": measures}
     return Section("Curves", chart("curves", "Learning curves", text, data))
 
@@ -150,6 +153,35 @@ def confusion(study: PlannedStudy, groups: Groups) -> Section | None:
             data = {"rows": classes, "columns": classes, "down": "true class", "across": "predicted class"}
             charts.append(chart("matrix", _title("Confusion matrix", groups, group), text, data | {"tables": tables}))
     return Section("Confusions", Markup("").join(charts)) if charts else None
+
+
+def shift(study: PlannedStudy, groups: Groups) -> Section | None:
+    """By how much each batch norm meets another variance in test mode than training left it."""
+    text = (
+        "Variance in test mode by that which training left, means over the seeds, for each batch norm in network order;"
+        " bands are the quantiles .05 to .95 of the channels. Under 1, a norm meets less variance than it divides by."
+        " Alone: all norms before it have exact statistics."
+    )
+    planned = [result for name in study.rows for group in groups for result in group if result.name == name]
+    found = shifted(planned)
+    if not found:
+        return None
+    series = [line for row, result in enumerate(found) for line in _ratios(row, result)]
+    measures = [{"label": "variance, test mode / training", "scale": "ratio", "series": series}]
+    data = {"x": "batch norm", "rows": [named(result) for result in found], "shown": SHOWN, "points": True}
+    drawn = chart("curves", "Variance shift by layer", text, data | {"measures": measures})
+    return Section("Variance shift", prose(shift_words(found), "Variance shift") + drawn)
+
+
+def _ratios(row: int, result: Result) -> Iterator[dict[str, Any]]:
+    """A row's shift, what it is alone and what the formula predicts, as lines by layer."""
+    assert result.diagnosis
+    low, high = (summarize(aligned(result.diagnosis.by_layer(column)))[0].tolist() for column in ("q05", "q95"))
+    for kind, column in (("measured", "ratio"), ("alone", "ratio_alone"), ("formula", "predicted")):
+        mean = summarize(aligned(result.diagnosis.by_layer(column)))[0]
+        if np.isfinite(mean).any():
+            line = {"row": row, "kind": kind, "x": list(range(1, len(mean) + 1)), "mean": mean.tolist()}
+            yield line | ({"low": low, "high": high} if kind == "measured" else {})
 
 
 def _title(title: str, groups: Groups, group: list[Result]) -> str:

@@ -27,6 +27,7 @@ INSTEAD: Makers = {
     "Ranking": (chart_sections.ranking, sections.results),
     "Differences, AUC and calibration": (chart_sections.comparisons,),
     "Curves": (chart_sections.curves, chart_sections.calibration, chart_sections.confusion),
+    "Variance shift": (chart_sections.shift,),
 }
 """What stands in place of a section of the Markdown report, by its heading; one with nothing to say gives None."""
 

@@ -5,6 +5,7 @@
 const COLOURS = 8;
 const BANDS = 3;  // of so many rows at first: more hide each other
 const colour = (place) => `var(--series-${place % COLOURS})`;
+const DASHES = [null, "2 3", "7 3"];  // of the kinds of lines
 const RULE = {stroke: "var(--rule)"};
 const TIP = {fill: "var(--surface)", stroke: "var(--quiet)", maxRadius: 30, textPadding: 7};
 const precise = new Intl.NumberFormat("en", {maximumSignificantDigits: 4});
@@ -108,26 +109,27 @@ const curves = {
     );
   },
   draw(data, state, width) {
-    const {label, rising} = data.measures[state.measure];
+    const {label, scale} = data.measures[state.measure];
     const points = curves.visible(data, state);
     const values = points.flatMap(({y, low, high}) => [y, low, high]).filter((value) => typeof value === "number");
     const stroke = ({row}) => colour(row);
     const place = {x: "x", y: "y", z: "z"};
     const square = data.diagonal ? {domain: [0, 100]} : {};
-    const kinds = [...new Set(points.map(({kind}) => kind))];
+    const kinds = [...new Set(data.measures[state.measure].series.map(({kind}) => kind))];
     return {
       ...(data.diagonal ? {width: Math.min(width, 520), height: Math.min(width, 520)}
         : {width, height: Math.max(260, Math.min(420, width / 2))}),
       marginLeft: 48, marginTop: 24, marginBottom: 36,
       x: {label: data.x, ticks: Math.max(3, width / 100), ...square},
-      y: {label, grid: true, ...(data.diagonal ? square : scale(values, rising, points))},
+      y: {label, grid: true, ...(data.diagonal ? square : limits(scale, values, points))},
       marks: [
         data.diagonal ? Plot.line([[0, 0], [100, 100]], {stroke: "var(--quiet)", strokeDasharray: "4 4"}) : null,
+        scale === "ratio" ? Plot.ruleY([1], {stroke: "var(--quiet)"}) : null,
         Plot.areaY(points.filter(({row, low}) => state.bands[row] && typeof low === "number"),
           {x: "x", y1: "low", y2: "high", z: "z", fill: stroke, fillOpacity: 0.16, clip: true}),
-        ...kinds.map((kind) => Plot.lineY(points.filter((point) => point.kind === kind),
-          {...place, stroke, strokeWidth: 1.8, strokeDasharray: kind === "training" ? "2 3" : null, clip: true})),
-        data.diagonal ? Plot.dot(points, {...place, fill: stroke, r: ({share}) => 2 + Math.sqrt(share)}) : null,
+        ...kinds.map((kind, dashes) => Plot.lineY(points.filter((point) => point.kind === kind),
+          {...place, stroke, strokeWidth: 1.8, strokeDasharray: DASHES[dashes], clip: true})),
+        data.diagonal || data.points ? Plot.dot(points, {...place, fill: stroke, r: ({share}) => 2 + Math.sqrt(share ?? 1)}) : null,
         Plot.tip(points, Plot.pointer({...place, title: (point) => `${point.name} (${point.kind})\n${data.x} ${shown(point.x)}: ${shown(point.y)}${between(point)}`, ...TIP})),
       ],
       r: {type: "identity"},
@@ -141,13 +143,16 @@ const curves = {
 };
 
 // Rising measures leave out their first, lowest values; falling ones are logarithmic over a factor of ten or more.
-function scale(values, rising, points) {
+function limits(scale, values, points) {
   if (!values.length) return {};
   const [least, most] = [Math.min(...values), Math.max(...values)];
-  if (!rising) return least > 0 && most / least >= 10 ? {type: "log", tickFormat: "~g"} : {domain: [Math.min(0, least), most], nice: true};
-  const means = points.map(({y}) => y).filter((y) => typeof y === "number").sort((a, b) => a - b);
-  const floor = means[Math.floor(0.1 * means.length)];
-  return {domain: [floor - 0.05 * (most - floor || 1), most]};
+  if (scale === "rising") {
+    const means = points.map(({y}) => y).filter((y) => typeof y === "number").sort((a, b) => a - b);
+    const floor = means[Math.floor(0.1 * means.length)];
+    return {domain: [floor - 0.05 * (most - floor || 1), most]};
+  }
+  const logarithmic = scale === "ratio" || (least > 0 && most / least >= 10);
+  return logarithmic ? {type: "log", tickFormat: "~g"} : {domain: [Math.min(0, least), most], nice: true};
 }
 
 // Coloured cells: probabilities around `middle`, or counts as shares of their line.
