@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,15 +106,16 @@ def simulate(folder: Path, row: Row, accuracy: float, images: int, classes: int 
     _write(folder, row, names, seeds, curves, logits)
 
 
-def write_diagnosis(folder: Path, rows: dict[str, Row]) -> None:
-    """What the stage `diagnose` leaves of rows in which every run finished: two norms, one behind dropout."""
-    runs = [
-        {"row": name, "seed": seed, "status": "finished", "reason": None} for name in rows for seed in rows[name].seeds
-    ]
+def write_diagnosis(folder: Path, rows: dict[str, Row], failed: Collection[tuple[str, int]] = ()) -> None:
+    """What the stage `diagnose` leaves of rows with two norms, one behind dropout, in which some runs failed."""
+    runs: list[dict[str, Any]] = [{"row": name, "seed": seed} for name, row in rows.items() for seed in row.seeds]
+    for run in runs:
+        run["status"] = "failed" if (run["row"], run["seed"]) in failed else "finished"
     layers = [
         {"row": run["row"], "seed": run["seed"], "layer": layer, "case": case}
         | {"ratio": ratio, "ratio_alone": ratio, "q05": 0.8 * ratio, "q95": 1.2 * ratio, "predicted": predicted}
         for run in runs
+        if run["status"] == "finished"
         for layer, case, ratio, predicted in (("block1_bn1", None, 1.0, None), ("head1_bn", "a", 0.7, 0.75))
     ]
     folder.mkdir(parents=True, exist_ok=True)

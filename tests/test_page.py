@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from outputs import make_row, make_study, simulate, write_outputs
+from outputs import make_row, make_study, simulate, write_diagnosis, write_outputs
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from pipeline import page, paths, report
@@ -52,12 +52,15 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, (accuracy, row) in ROWS.items():
         simulate(root / "runs" / "s" / name, row, accuracy, images=200, classes=CLASSES)
     write_outputs(root / "runs" / "s" / "dead", make_row(), (None, None, None))
-    study = make_study({name: row for name, (_, row) in ROWS.items()} | {"dead": make_row()})
+    rows = {name: row for name, (_, row) in ROWS.items()} | {"dead": make_row()}
+    write_diagnosis(root / "diagnosis", rows, [("diverging", 2), *(("dead", seed) for seed in range(3))])
+    study = make_study(rows)
     dead = PlannedStudy(name="dead", study=Study(title="Dead", question=HOSTILE), rows={"dead": make_row()})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "STORE", root / "store")
         for planned in (study, dead):
-            report.write(planned, report.load(planned, root / "runs" / "s"), root / "reports")
+            found = report.load(planned, root / "runs" / "s", root / "diagnosis")
+            report.write(planned, found, root / "reports")
     more = f"## Added\n\nBy `words` & {HOSTILE}.\n\n| row | picture |\n| --- | --- |\n| a | ![Runs](s/runs.svg) |\n"
     text = page.page(study, report.load(study, root / "runs" / "s"), more, root / "reports" / "s")
     (root / "reports" / "added.html").write_text(text)
@@ -116,6 +119,8 @@ def test_every_chart_has_its_marks(view: Open) -> None:
     assert marks(tab, "P(row > column) on digits", "[data-mark=cell] rect") == 6 * 6
     assert marks(tab, "Learning curves", "[data-mark=line] path") == 7
     assert marks(tab, "Learning curves", "[data-mark=area] path") == 3
+    assert marks(tab, "Variance shift by layer", "[data-mark=line] path") == 7
+    assert marks(tab, "Variance shift by layer", "[data-mark=dot] circle") == 7 * 2
     assert marks(tab, "Reliability diagram", "[data-mark=line] path") == 1 + 7
     assert marks(tab, "Confusion matrix on other", "[data-mark=cell] rect") == CLASSES**2
 
@@ -311,4 +316,4 @@ def test_sections_follow_the_markdown_report(view: Open) -> None:
     shown = view().locator("section h2").all_inner_texts()
     first = ["Ranking", "All metrics", "Published beside measured", "Which row beats which", "Curves", "Calibration"]
     classes = [f"Test accuracy by class, % on {dataset}" for dataset in ("digits", "other")]
-    assert shown == [*first, "Confusions", *classes, "Settings", "How to reproduce", "Row by row"]
+    assert shown == [*first, "Confusions", "Variance shift", *classes, "Settings", "How to reproduce", "Row by row"]

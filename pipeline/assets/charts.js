@@ -114,13 +114,14 @@ const curves = {
     const values = points.flatMap(({y, low, high}) => [y, low, high]).filter((value) => typeof value === "number");
     const stroke = ({row}) => colour(row);
     const place = {x: "x", y: "y", z: "z"};
+    const last = Math.max(1, ...points.map(({x}) => x));
     const square = data.diagonal ? {domain: [0, 100]} : {};
     const kinds = [...new Set(data.measures[state.measure].series.map(({kind}) => kind))];
     return {
       ...(data.diagonal ? {width: Math.min(width, 520), height: Math.min(width, 520)}
         : {width, height: Math.max(260, Math.min(420, width / 2))}),
-      marginLeft: 48, marginTop: 24, marginBottom: 36,
-      x: {label: data.x, ticks: Math.max(3, width / 100), ...square},
+      marginLeft: 48, marginTop: 24, marginBottom: 36, inset: data.diagonal ? 8 : 0,
+      x: {label: data.x, ticks: last > 10 ? Math.max(3, width / 100) : [...Array(last + 1).keys()].slice(1), ...square},
       y: {label, grid: true, ...(data.diagonal ? square : limits(scale, values, points))},
       marks: [
         data.diagonal ? Plot.line([[0, 0], [100, 100]], {stroke: "var(--quiet)", strokeDasharray: "4 4"}) : null,
