@@ -113,8 +113,8 @@ def _measured(result: Result, name: str, metric: Metric) -> Cell:
 
 
 def _published(result: Result, metric: Metric) -> Cell:
-    known = result.row.published and metric.published
-    value = getattr(result.row.published, metric.published) if known else None
+    known = result.row.published
+    value = getattr(known, metric.published) if known and metric.published else None
     return Cell(number(value, metric.digits, metric.scale), value)
 
 

@@ -38,7 +38,7 @@ def make_row(**changes: Any) -> Row:
 
 def make_study(rows: dict[str, Row]) -> PlannedStudy:
     """A planned study of these rows."""
-    return PlannedStudy(name="s", study=Study(title="Some study", question="Which one?"), rows=rows)
+    return PlannedStudy(name="s", study=Study(title="Some study", question="Which one?", targets=[]), rows=rows)
 
 
 def write_table(path: Path, lines: list[dict[str, Any]]) -> None:
@@ -51,7 +51,9 @@ def write_table(path: Path, lines: list[dict[str, Any]]) -> None:
 
 def write_outputs(folder: Path, row: Row, accuracies: Sequence[float | None]) -> None:
     """A row's outputs with the same numbers in every run but for the accuracy; None is a run that failed."""
-    seeds, curves, logits = [], [], {"labels": np.arange(20) % 2}
+    seeds: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    logits: dict[str, NDArray[Any]] = {"labels": np.arange(20) % 2}
     for seed, accuracy in zip(row.seeds, accuracies, strict=True):
         line: dict[str, Any] = {"seed": seed, "status": "failed", "reason": "training loss not finite in epoch 2"}
         line |= {"epochs": 3, "best_epoch": 2, "parameters": 12345}
@@ -79,7 +81,9 @@ def simulate(folder: Path, row: Row, accuracy: float, images: int, classes: int 
     """
     names = [f"class {place}" for place in range(classes)]
     labels = np.arange(images) % classes
-    seeds, curves, logits = [], [], {"labels": labels}
+    seeds: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    logits: dict[str, NDArray[Any]] = {"labels": labels}
     for seed in row.seeds:
         draws = np.random.default_rng([seed, int(1e6 * accuracy)])
         line: dict[str, Any] = {"seed": seed, "status": "finished", "reason": None, "epochs": row.epochs}

@@ -55,7 +55,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = {name: row for name, (_, row) in ROWS.items()} | {"dead": make_row()}
     write_diagnosis(root / "diagnosis", rows, [("diverging", 2), *(("dead", seed) for seed in range(3))])
     study = make_study(rows)
-    dead = PlannedStudy(name="dead", study=Study(title="Dead", question=HOSTILE), rows={"dead": make_row()})
+    dead = PlannedStudy(name="dead", study=Study(title="Dead", question=HOSTILE, targets=[]), rows={"dead": make_row()})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "STORE", root / "store")
         for planned in (study, dead):
