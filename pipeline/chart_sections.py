@@ -8,11 +8,12 @@ from markupsafe import Markup
 
 from pipeline import markdown
 from pipeline.diagnosis_sections import shift_words, shifted
-from pipeline.elements import Section, chart, prose
-from pipeline.measured import Groups, Result
+from pipeline.elements import Section, chart
+from pipeline.findings import Findings
+from pipeline.measured import Result
 from pipeline.panels import aligned, summarize
-from pipeline.plan import PlannedStudy
 from pipeline.predictions import Predictions
+from pipeline.prose import prose
 from pipeline.stats import Estimate, probability_of_improvement
 from pipeline.wording import named, percent, place
 
@@ -29,13 +30,15 @@ SHOWN = 8
 """Rows whose curves show at first: as many as there are colours."""
 
 
-def ranking(study: PlannedStudy, groups: Groups) -> Section:
+def ranking(found: Findings) -> Section:
     """Every run of every row, best row first."""
     text = (
         "A dot is a run, the thick line its row's mean, the bar the 95 % interval of the mean. A diamond is the"
         " published value. † marks rows that were selected on test images."
     )
-    charts = [chart("dots", _title("Test accuracy", groups, group), text, ranked(group)) for group in groups]
+    charts = [
+        chart("dots", f"Test accuracy{found.on(group[0].row.dataset)}", text, ranked(group)) for group in found.groups
+    ]
     return Section("Ranking", Markup("").join(charts))
 
 
@@ -56,15 +59,15 @@ def ranked(group: Sequence[Result]) -> dict[str, Any]:
     return {"label": "Test accuracy, %", "each": "seed", "lines": lines}
 
 
-def comparisons(study: PlannedStudy, groups: Groups) -> Section | None:
+def comparisons(found: Findings) -> Section | None:
     """How often each row beats each other."""
     text = (
         "The share of common seeds in which the row on the left has the higher test accuracy than the row above, ties"
         " counted half. Columns are the rows by their place in the ranking."
     )
-    finished = [[result for result in group if result.values("test_accuracy")] for group in groups]
+    finished = [[result for result in group if result.values("test_accuracy")] for group in found.groups]
     charts = [
-        chart("matrix", _title("P(row > column)", groups, group), text, _wins(group))
+        chart("matrix", f"P(row > column){found.on(group[0].row.dataset)}", text, _wins(group))
         for group in finished
         if len(group) > 1
     ]
@@ -79,9 +82,9 @@ def _wins(group: list[Result]) -> dict[str, Any]:
     return {"rows": names, "columns": places, "down": "row", "across": "rank", "middle": 0.5, "tables": {"": values}}
 
 
-def curves(study: PlannedStudy, groups: Groups) -> Section | None:
+def curves(found: Findings) -> Section | None:
     """Accuracy, loss, AUC and learning rate by epoch."""
-    results = [result for group in groups for result in group if result.values("test_accuracy")]
+    results = [result for result in found.results if result.values("test_accuracy")]
     if not results:
         return None
     leaking = ", which are the test images in rows marked †" if any(result.leaking for result in results) else ""
@@ -117,14 +120,14 @@ def _curve(lines: list[list[float]], scale: float, most: int) -> dict[str, Any]:
     return curve | {"low": low[kept].tolist(), "high": high[kept].tolist()}
 
 
-def calibration(study: PlannedStudy, groups: Groups) -> Section | None:
+def calibration(found: Findings) -> Section | None:
     """Whether confidence is accuracy."""
     text = (
         "Test predictions of all seeds in one pool, in 15 bins of equal width by confidence, the probability of the"
         " predicted class. On the diagonal, confidence is accuracy; below it, a row is too sure of itself. Points grow"
         f" with the share of the images that they stand for; bins of fewer than {FEWEST_IMAGES} are left out."
     )
-    pools = {named(result): result.predictions for group in groups for result in group if result.predictions}
+    pools = {named(result): result.predictions for result in found.results if result.predictions}
     if not pools:
         return None
     series = [{"row": row, "kind": "test"} | _reliability(pool) for row, pool in enumerate(pools.values())]
@@ -139,38 +142,38 @@ def _reliability(pool: Predictions) -> dict[str, Any]:
     return {key: (100 * values[kept]).tolist() for key, values in points.items()}
 
 
-def confusion(study: PlannedStudy, groups: Groups) -> Section | None:
+def confusion(found: Findings) -> Section | None:
     """Which classes a row takes for which; nothing where there are too many classes for a picture."""
     text = (
         "Test images of a true class by the class that they were taken for, all seeds in one pool. Colour is the share"
         " of the true class, so a perfect row colours the diagonal alone."
     )
     charts = []
-    for group in groups:
+    for group in found.groups:
         classes: list[str] = group[0].spec["classes"]
         tables = {named(result): result.predictions.confusion.tolist() for result in group if result.predictions}
         if tables and len(classes) <= markdown.MOST_CLASSES:
             data = {"rows": classes, "columns": classes, "down": "true class", "across": "predicted class"}
-            charts.append(chart("matrix", _title("Confusion matrix", groups, group), text, data | {"tables": tables}))
+            title = f"Confusion matrix{found.on(group[0].row.dataset)}"
+            charts.append(chart("matrix", title, text, data | {"tables": tables}))
     return Section("Confusions", Markup("").join(charts)) if charts else None
 
 
-def shift(study: PlannedStudy, groups: Groups) -> Section | None:
+def shift(found: Findings) -> Section | None:
     """By how much each batch norm meets another variance in test mode than training left it."""
     text = (
         "Variance in test mode by that which training left, means over the seeds, for each batch norm in network order;"
         " bands are the quantiles .05 to .95 of the channels. Under 1, a norm meets less variance than it divides by."
         " Alone: all norms before it have exact statistics."
     )
-    planned = [result for name in study.rows for group in groups for result in group if result.name == name]
-    found = shifted(planned)
-    if not found:
+    rows = shifted(found.planned)
+    if not rows:
         return None
-    series = [line for row, result in enumerate(found) for line in _ratios(row, result)]
+    series = [line for row, result in enumerate(rows) for line in _ratios(row, result)]
     measures = [{"label": "variance, test mode / training", "scale": "ratio", "series": series}]
-    data = {"x": "batch norm", "rows": [named(result) for result in found], "shown": SHOWN, "points": True}
+    data = {"x": "batch norm", "rows": [named(result) for result in rows], "shown": SHOWN, "points": True}
     drawn = chart("curves", "Variance shift by layer", text, data | {"measures": measures})
-    return Section("Variance shift", prose(shift_words(found), "Variance shift") + drawn)
+    return Section("Variance shift", prose(shift_words(rows), "Variance shift") + drawn)
 
 
 def _ratios(row: int, result: Result) -> Iterator[dict[str, Any]]:
@@ -182,11 +185,6 @@ def _ratios(row: int, result: Result) -> Iterator[dict[str, Any]]:
         if np.isfinite(mean).any():
             line = {"row": row, "kind": kind, "x": list(range(1, len(mean) + 1)), "mean": mean.tolist()}
             yield line | ({"low": low, "high": high} if kind == "measured" else {})
-
-
-def _title(title: str, groups: Groups, group: list[Result]) -> str:
-    """With the data set, where the study has several."""
-    return title + (f" on {group[0].row.dataset}" if len(groups) > 1 else "")
 
 
 def _ends(estimate: Estimate | None, scale: float) -> dict[str, float | None]:

@@ -1,23 +1,26 @@
-"""What the pages are made of: prose, tables and charts as HTML, accessible without further care.
+"""What the pages are made of: tables, charts and pictures as HTML, accessible without further care.
 
 The HTML itself stands in assets/elements.html; charts are drawn in the browser by assets/charts.js.
 """
 
+import io
 import json
 import math
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.prose import inline, prose
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -76,22 +79,6 @@ def words(heading: str, body: str, pictures: Path) -> Section:
     return Section(title, prose(body, title, pictures))
 
 
-def prose(text: str, about: str, pictures: Path | None = None) -> Markup:
-    """Markdown with tables as HTML, its pictures within it; HTML in the text is shown as text.
-
-    Args:
-        text: paragraphs, lists, code, tables and pictures.
-        about: what a table is about, for those who hear it.
-        pictures: the folder with the pictures.
-    """
-    return Markup(_markdown().render(text, {"about": about, "pictures": pictures}))
-
-
-def inline(text: str) -> Markup:
-    """One line of Markdown as HTML."""
-    return Markup(_markdown().renderInline(text))
-
-
 def table(caption: str, head: Sequence[tuple[str, str]], lines: Sequence[Sequence[Cell]]) -> Markup:
     """A table that readers can sort.
 
@@ -117,6 +104,27 @@ def chart(kind: Literal["curves", "dots", "matrix"], title: str, description: st
     return _elements().chart(kind, title, inline(description), Markup(text.replace("<", "\\u003c")))
 
 
+def exhibits(caption: str, shown: Sequence[dict[str, Any]]) -> Markup:
+    """Pictures, and below each what every row says of it.
+
+    Args:
+        caption: which pictures.
+        shown: each a `picture` and an `exhibit` of the gallery; the same rows speak of all.
+    """
+    return _elements().exhibits(caption, shown)
+
+
+def picture(pixels: NDArray[np.uint8]) -> str:
+    """The address of a picture that lies in the address itself.
+
+    Args:
+        pixels: H×W or H×W×3.
+    """
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png", optimize=True)
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
+
+
 def details(summary: str, body: Markup) -> Markup:
     """A part that opens on demand."""
     return _elements().details(summary, body)
@@ -138,38 +146,3 @@ def _short(data: Any) -> Any:
         return None
     short = float(f"{data:.{DIGITS}g}")
     return int(short) if short.is_integer() else short
-
-
-@cache
-def _markdown() -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    parser.core.ruler.push("row_headers", lambda state: _name_rows(state.tokens))
-    parser.add_render_rule("image", _embed)
-    parser.add_render_rule("table_open", _open_table)
-    parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
-    return parser
-
-
-def _embed(_: Any, tokens: Sequence[Token], place: int, options: Any, context: dict[str, Any]) -> str:
-    """A picture within the page; of the reports, all are SVG."""
-    source = context["pictures"] / Path(str(tokens[place].attrs["src"])).name
-    data = quote(source.read_text(encoding="utf-8"), safe=" /:=,;()")
-    return Markup('<img alt="{}" src="data:image/svg+xml,{}">').format(tokens[place].content, Markup(data))
-
-
-def _open_table(_: Any, tokens: Sequence[Token], place: int, options: Any, context: dict[str, Any]) -> str:
-    about = Markup.escape(context["about"])
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="Table: {about}"><table>'
-
-
-def _name_rows(tokens: list[Token]) -> None:
-    """Says which cells name a column and which a line: all of the head, and the first of each line."""
-    opened: Token | None = None
-    for before, token in pairwise(tokens):
-        if token.type == "th_open":
-            token.attrSet("scope", "col")
-        elif token.type == "td_open" and before.type == "tr_open":
-            token.tag, opened = "th", token
-            token.attrSet("scope", "row")
-        elif token.type == "td_close" and opened:
-            token.tag, opened = "th", None

@@ -5,6 +5,8 @@ from typing import Any
 
 from pipeline import convergence_sections, diagnosis_sections
 from pipeline.config import Row
+from pipeline.gallery import Gallery
+from pipeline.gallery_section import gallery_section
 from pipeline.measured import Groups, Result
 from pipeline.plan import PlannedStudy
 from pipeline.stats import paired_difference
@@ -49,12 +51,13 @@ DETAILS_NOTE = (
 )
 
 
-def markdown(study: PlannedStudy, groups: Groups) -> str:
+def markdown(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery] = ()) -> str:
     """The report.
 
     Args:
         study: as planned.
         groups: what `load` gives.
+        galleries: of these groups; without any the section is left out.
     """
     results = [result for group in groups for result in group]
     planned = sorted(results, key=lambda result: list(study.rows).index(result.name))
@@ -74,6 +77,7 @@ def markdown(study: PlannedStudy, groups: Groups) -> str:
         *convergence_sections.sections(study.study.targets, planned),
         *diagnosis_sections.sections(study.name, planned),
         *(_by_class(groups, group) for group in groups if contenders(group)),
+        gallery_section(study.name, galleries),
         _settings(results),
         _reproduction(study.name, groups),
     ]

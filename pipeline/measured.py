@@ -35,6 +35,7 @@ class Result:
 
     Args:
         name, row: as planned.
+        folder: of its outputs.
         spec: content of spec.json.
         runs: in the order of seeds.
         curves: column of curves.csv to a line of values per run that finished.
@@ -44,6 +45,7 @@ class Result:
 
     name: str
     row: Row
+    folder: Path
     spec: dict[str, Any]
     runs: list[Run]
     curves: dict[str, list[list[float]]]
@@ -127,7 +129,7 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
     planned = row.model_dump(mode="json", exclude={"published"})
     if spec["row"] != planned or [run.seed for run in runs] != row.seeds:
         raise UserError(f"{paths.shown(folder)}: of an older version of the row; run 'dvc repro report@{study}'")
-    return Result(name, row, spec, runs, curves, predicted)
+    return Result(name, row, folder, spec, runs, curves, predicted)
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

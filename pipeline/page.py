@@ -7,27 +7,29 @@ can be opened from a disk, sent by mail, or attached to a run. The same results 
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from pipeline import chart_sections, sections
-from pipeline.elements import ASSETS, Section, environment, inline, words
+from pipeline.elements import ASSETS, Section, environment, words
+from pipeline.findings import Findings
 from pipeline.measured import Groups
 from pipeline.plan import PlannedStudy
+from pipeline.prose import inline
 from pipeline.wording import answer
 
 HOME = "index.html"
 """The page over all studies."""
 
-Makers = Mapping[str, Sequence[Callable[[PlannedStudy, Groups], Section | None]]]
+Makers = Mapping[str, Sequence[Callable[[Findings], Section | None]]]
 
 INSTEAD: Makers = {
     "Ranking": (chart_sections.ranking, sections.results),
     "Differences, AUC and calibration": (chart_sections.comparisons,),
     "Curves": (chart_sections.curves, chart_sections.calibration, chart_sections.confusion),
     "Variance shift": (chart_sections.shift,),
+    "Gallery": (sections.gallery,),
 }
 """What stands in place of a section of the Markdown report, by its heading; one with nothing to say gives None."""
 
@@ -35,35 +37,27 @@ AFTER: Makers = {"How to reproduce": (sections.rows,)}
 """What follows a section of the Markdown report."""
 
 
-def page(study: PlannedStudy, groups: Groups, report: str, figures: Path) -> str:
-    """The page of a study.
-
-    Args:
-        study: as planned.
-        groups: what `measured.load` gives.
-        report: the Markdown report.
-        figures: the folder with the report's pictures.
-    """
-    lead = [Markup("<p>{}</p>").format(study.study.question.strip())]
-    for group in groups:
-        on = Markup(" on <code>{}</code>").format(group[0].row.dataset) if len(groups) > 1 else ""
+def page(found: Findings) -> str:
+    """The page of a study."""
+    lead = [Markup("<p>{}</p>").format(found.study.study.question.strip())]
+    for group in found.groups:
         text = Markup('<p class="answer"><strong>Answer{}.</strong> {}</p>')
-        lead.append(text.format(on, inline(answer(group))))
-    title = " ".join(study.study.title.split())
-    parts = list(_sections(study, groups, report, figures))
-    return _render(title, Markup("\n").join(lead), parts, HOME, ("plot.min.js", "charts.js", "page.js"))
+        lead.append(text.format(found.on(group[0].row.dataset), inline(answer(group))))
+    title = " ".join(found.study.study.title.split())
+    scripts = ("plot.min.js", "charts.js", "page.js")
+    return _render(title, Markup("\n").join(lead), list(_sections(found)), HOME, scripts)
 
 
-def _sections(study: PlannedStudy, groups: Groups, report: str, figures: Path) -> Iterator[Section]:
-    headings, bodies = [re.split(r"^## (.+)$", report, flags=re.MULTILINE)[start::2] for start in (1, 2)]
+def _sections(found: Findings) -> Iterator[Section]:
+    _, *parts = re.split(r"^## (.+)$", found.report, flags=re.MULTILINE)
     made = set()
-    for heading, body in zip(headings, bodies, strict=True):
+    for heading, body in zip(parts[::2], parts[1::2], strict=True):
         name = heading.partition(" on `")[0]
         if name not in INSTEAD:
-            yield words(heading, body, figures)
+            yield words(heading, body, found.figures)
         if name not in made:  # once for all data sets
             for make in (*INSTEAD.get(name, ()), *AFTER.get(name, ())):
-                if section := make(study, groups):
+                if section := make(found):
                     yield section
         made.add(name)
 

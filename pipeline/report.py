@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from pipeline import paths
+from pipeline import gallery, paths
 from pipeline.diagnosis_sections import SHIFT_FIGURE
 from pipeline.errors import UserError, command
+from pipeline.findings import Findings
+from pipeline.gallery import Gallery
 from pipeline.markdown import FIGURES, MOST_PANELS, RISING, markdown
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_study
@@ -37,13 +39,14 @@ def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     """Writes a study's report, and the index anew; what was there is replaced when all of it is made."""
     from pipeline.page import page, summary
 
+    galleries = gallery.load(groups)
     draft, target = reports / f".draft-{study.name}", reports / study.name
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        text = markdown(study, groups)
-        _draw(study, groups, draft)
-        texts = {".md": text, ".html": page(study, groups, text, draft)}
+        text = markdown(study, groups, galleries)
+        _draw(study, groups, galleries, draft)
+        texts = {".md": text, ".html": page(Findings(study, groups, galleries, text, draft))}
         write_json(draft / "summary.json", summary(study, groups))
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
@@ -68,8 +71,9 @@ def _write_index(reports: Path) -> None:
         write_atomically(reports / HOME, index(summaries).encode())
 
 
-def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
+def _draw(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery], folder: Path) -> None:
     from pipeline import charts, panels, shift_chart
+    from pipeline.gallery_figure import gallery_figure
 
     results = [result for group in groups for result in group]
     with charts.style():
@@ -80,6 +84,8 @@ def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
             charts.save_svg(panels.curves_figure(shown, label, column in RISING), folder / f"{file}.svg")
         if ratios := _ratios(study, results):
             charts.save_svg(shift_chart.shift_figure(ratios), folder / f"{SHIFT_FIGURE}.svg")
+        if galleries:
+            charts.save_svg(gallery_figure(galleries), folder / "gallery.svg")
 
 
 def _dots(result: Result) -> "Dots":

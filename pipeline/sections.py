@@ -6,13 +6,17 @@ Each is a pure function of the study and what was measured, and may have nothing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.elements import Cell, Section, details, prose, table
+from pipeline.elements import Cell, Section, details, exhibits, picture, table
+from pipeline.findings import Findings
+from pipeline.gallery import Exhibit
+from pipeline.gallery_section import RULE
 from pipeline.markdown import ranking_notes
-from pipeline.measured import Groups, Result
-from pipeline.plan import PlannedStudy
+from pipeline.measured import Result
+from pipeline.prose import prose
 from pipeline.stats import paired_difference
 from pipeline.wording import NONE, contenders, interval, named, number, outcome, place, sentence
 
@@ -68,10 +72,10 @@ METRICS = {
 """Columns of seeds.csv in the order of the table; what else is in the file follows them."""
 
 
-def results(study: PlannedStudy, groups: Groups) -> Section:
+def results(found: Findings) -> Section:
     """Every metric of every row, failed runs included."""
-    tables = [_table(group, f" on {group[0].row.dataset}" if len(groups) > 1 else "") for group in groups]
-    notes = prose(ranking_notes([result for group in groups for result in group]), "notes")
+    tables = [_table(group, found.on(group[0].row.dataset)) for group in found.groups]
+    notes = prose(ranking_notes(found.results), "notes")
     return Section("All metrics", Markup("").join(tables) + notes)
 
 
@@ -124,9 +128,24 @@ def _difference(result: Result, best: Result) -> Cell:
     return Cell(text, difference.mean if difference else None)
 
 
-def rows(study: PlannedStudy, groups: Groups) -> Section:
+def gallery(found: Findings) -> Section | None:
+    """What every row takes some test images for."""
+    parts = []
+    for shown in found.galleries:
+        on = found.on(shown.dataset)
+        parts.append(exhibits(f"The first test image of each class{on}", _exhibits(shown.first)))
+        if shown.disputed:
+            parts.append(exhibits(f"The most disputed test image of each class{on}", _exhibits(shown.disputed)))
+    return Section("Gallery", prose(RULE, "") + Markup("").join(parts)) if parts else None
+
+
+def _exhibits(shown: list[Exhibit]) -> list[dict[str, Any]]:
+    return [{"picture": picture(exhibit.pixels), "exhibit": exhibit} for exhibit in shown]
+
+
+def rows(found: Findings) -> Section:
     """How to have each row's results again."""
-    parts = [details(named(result), _reproduction(study.name, result)) for group in groups for result in group]
+    parts = [details(named(result), _reproduction(found.study.name, result)) for result in found.results]
     return Section("Row by row", Markup("").join(parts))
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from pipeline import paths, prepared, store
 from pipeline.config import Row, Study
 from pipeline.plan import PlannedStudy
 
@@ -49,38 +51,46 @@ def write_table(path: Path, lines: list[dict[str, Any]]) -> None:
         writer.writerows(lines)
 
 
+def prepare(folder: Path, images: int, classes: Sequence[str]) -> None:
+    """A prepared data set of so many test images, and a few others."""
+    counts = {"train": 2, "validation": 2, "test": images}
+    pixels = torch.arange((images + 4) * 16).remainder(256).to(torch.uint8).view(-1, 1, 4, 4)
+    about = {"classes": list(classes), "source": "digits (test)", "counts": counts}
+    labels = torch.arange(images + 4) % len(classes)
+    prepared.write(folder, pixels, labels, about, mean=torch.zeros(1), std=torch.ones(1))
+
+
 def write_outputs(folder: Path, row: Row, accuracies: Sequence[float | None]) -> None:
-    """A row's outputs with the same numbers in every run but for the accuracy; None is a run that failed."""
+    """A row's outputs with the same numbers in every run but for the accuracy; None is a run that failed. Here as in
+    `simulate` the row's data set is prepared under `paths.DATA`."""
     seeds: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
-    logits: dict[str, NDArray[Any]] = {"labels": np.arange(20) % 2}
+    labels, classes = _tested(row)
+    logits: dict[str, NDArray[Any]] = {"labels": labels}
     for seed, accuracy in zip(row.seeds, accuracies, strict=True):
         line: dict[str, Any] = {"seed": seed, "status": "failed", "reason": "training loss not finite in epoch 2"}
         line |= {"epochs": 3, "best_epoch": 2, "parameters": 12345}
-        line |= dict.fromkeys([*(f"class_accuracy_{name}" for name in CLASSES), *NUMBERS])
+        line |= dict.fromkeys([*(f"class_accuracy_{name}" for name in classes), *NUMBERS])
         if accuracy is not None:
             line |= dict.fromkeys(NUMBERS, 0.125) | {"status": "finished", "reason": None, "test_accuracy": accuracy}
-            line |= {f"class_accuracy_{CLASSES[0]}": 0.75}
-            logits[f"seed-{seed}"] = _logits(logits["labels"], accuracy, len(CLASSES), np.random.default_rng(seed))
+            line |= {f"class_accuracy_{classes[0]}": 0.75}
+            logits[f"seed-{seed}"] = _logits(labels, accuracy, len(classes), np.random.default_rng(seed))
         seeds.append(line)
         for epoch in range(1, 4):
             numbers = dict.fromkeys(METRICS, 1 - 0.5**epoch * (1 + 0.1 * seed))
             curves.append({"seed": seed, "epoch": epoch, "lr": 0.001} | numbers)
-    _write(folder, row, CLASSES, seeds, curves, logits)
+    _write(folder, row, classes, seeds, curves, logits)
 
 
-def simulate(folder: Path, row: Row, accuracy: float, images: int, classes: int = 10) -> None:
+def simulate(folder: Path, row: Row, accuracy: float) -> None:
     """A row's outputs as training could have left them: runs around an accuracy, with curves that rise to it.
 
     Args:
         folder: of the row.
         row: as planned; its last seed fails where the learning rate is over 0.1.
-        accuracy: mean over the seeds, between 1 / classes and 1.
-        images: of the test set.
-        classes: of the data set.
+        accuracy: mean over the seeds, over 1 / classes.
     """
-    names = [f"class {place}" for place in range(classes)]
-    labels = np.arange(images) % classes
+    labels, names = _tested(row)
     seeds: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     logits: dict[str, NDArray[Any]] = {"labels": labels}
@@ -96,7 +106,7 @@ def simulate(folder: Path, row: Row, accuracy: float, images: int, classes: int 
             line |= dict.fromkeys([*found, *NUMBERS])
             line |= {"status": "failed", "reason": "training loss not finite in epoch 2"}
         else:
-            logits[f"seed-{seed}"] = _logits(labels, reached, classes, draws)
+            logits[f"seed-{seed}"] = _logits(labels, reached, len(names), draws)
         seeds.append(line)
         rising = 1 - np.exp(-5 * np.arange(1, row.epochs + 1) / row.epochs)
         for epoch, share in enumerate(rising, 1):
@@ -127,6 +137,12 @@ def write_diagnosis(folder: Path, rows: dict[str, Row], failed: Collection[tuple
     write_table(folder / "layers.csv", layers)
 
 
+def _tested(row: Row) -> tuple[NDArray[np.int64], list[str]]:
+    """Labels of the test images, and the names of the classes."""
+    data = paths.prepared(row.dataset)
+    return np.ascontiguousarray(prepared.read_arrays(data, prepared.TEST)[1]), prepared.info(data).classes
+
+
 def _logits(labels: NDArray[Any], accuracy: float, classes: int, draws: np.random.Generator) -> NDArray[np.float32]:
     """Logits of which so many, to the nearest image, are right."""
     right = draws.permutation(len(labels)) < round(accuracy * len(labels))
@@ -149,7 +165,8 @@ def _write(
     write_table(folder / "curves.csv", curves)
     save_file(logits, folder / "logits.safetensors")
     images = {"train": 1000, "validation": 60, "test": len(logits["labels"])}
-    spec = {"data": "d" * 32, "code": "c" * 32, "row": row.model_dump(mode="json", exclude={"published"})}
+    digest = store.data_digest(paths.prepared(row.dataset))
+    spec = {"data": digest, "code": "c" * 32, "row": row.model_dump(mode="json", exclude={"published"})}
     spec |= {"classes": classes, "images": images, "source": "digits (test)"}
     (folder / "spec.json").write_text(json.dumps(spec))
     (folder / "metrics.json").write_text("{}")

@@ -32,7 +32,7 @@ def make_result(
         )
         for seed, accuracy in enumerate(accuracies)
     ]
-    return Result(name, row, {}, runs, {"val_accuracy": [list(curve) for curve in curves]})
+    return Result(name, row, Path(), {}, runs, {"val_accuracy": [list(curve) for curve in curves]})
 
 
 def at(lr: float, accuracies: Sequence[float | None], **changes: Any) -> Result:

@@ -21,6 +21,7 @@ HARMLESS = {
     "pipeline/complaints.py": "words of error messages",
     "pipeline/errors.py": "words of error messages",
     "pipeline/paths.py": "where files lie, not what is in them",
+    "pipeline/progress.py": "shows progress",
     "pipeline/storage.py": "writes bytes that it is given",
 }
 PLANNED = {
@@ -31,7 +32,6 @@ WORKING = {
     "pipeline/workers.py": "starts processes",
     "pipeline/forkserver.py": "starts processes",
     "pipeline/store.py": "finds folders by key",
-    "pipeline/progress.py": "shows progress",
 }
 ORDERING = WORKING | {
     "pipeline/code.py": "copies digests",
@@ -52,12 +52,13 @@ READING = {
     "pipeline/stats.py": "intervals of the report",
 }
 TRAINING = {f"pipeline/{name}.py": "trains, which this stage leaves to others" for name in ("metrics", "module", "run")}
+CHECKING = {"pipeline/store.py": "compares digests"}
 STAGES = {
     "plan": (HARMLESS | {"models/normalize.py": "holds no row"}, ["pipeline/plan.py"]),
     "prepare": (HARMLESS | PLANNED | MODELS, ["pipeline/prepare.py"]),
     "code": (HARMLESS | PLANNED | ORDERING, ["pipeline/code.py", "pipeline/train.py", "pipeline/run.py"]),
     "diagnose": (HARMLESS | PLANNED | WORKING | READING | TRAINING, ["pipeline/diagnose.py"]),
-    "report": (HARMLESS | PLANNED | MODELS, ["pipeline/report.py"]),
+    "report": (HARMLESS | PLANNED | MODELS | CHECKING, ["pipeline/report.py"]),
 }
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from outputs import make_row, make_study, simulate, write_diagnosis, write_outputs
+from outputs import make_row, make_study, prepare, simulate, write_diagnosis, write_outputs
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from pipeline import page, paths, report
 from pipeline.config import Study
+from pipeline.findings import Findings
 from pipeline.plan import PlannedStudy
 
 Open = Callable[..., Page]
@@ -49,21 +50,28 @@ def browser() -> Iterator[Browser]:
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the reports of a study of everything that can happen, and of one in which no run finished."""
     root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "STORE", root / "store")
+        patch.setattr(paths, "DATA", root / "data")
+        return _write_reports(root)
+
+
+def _write_reports(root: Path) -> Path:
+    for dataset in ("digits", "other"):
+        prepare(root / "data" / dataset, images=200, classes=[f"class {place}" for place in range(CLASSES)])
     for name, (accuracy, row) in ROWS.items():
-        simulate(root / "runs" / "s" / name, row, accuracy, images=200, classes=CLASSES)
+        simulate(root / "runs" / "s" / name, row, accuracy)
     write_outputs(root / "runs" / "s" / "dead", make_row(), (None, None, None))
     rows = {name: row for name, (_, row) in ROWS.items()} | {"dead": make_row()}
     write_diagnosis(root / "diagnosis", rows, [("diverging", 2), *(("dead", seed) for seed in range(3))])
     study = make_study(rows)
     dead = PlannedStudy(name="dead", study=Study(title="Dead", question=HOSTILE, targets=[]), rows={"dead": make_row()})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "STORE", root / "store")
-        for planned in (study, dead):
-            found = report.load(planned, root / "runs" / "s", root / "diagnosis")
-            report.write(planned, found, root / "reports")
+    for planned in (study, dead):
+        groups = report.load(planned, root / "runs" / "s", root / "diagnosis")
+        report.write(planned, groups, root / "reports")
     more = f"## Added\n\nBy `words` & {HOSTILE}.\n\n| row | picture |\n| --- | --- |\n| a | ![Runs](s/runs.svg) |\n"
-    text = page.page(study, report.load(study, root / "runs" / "s"), more, root / "reports" / "s")
-    (root / "reports" / "added.html").write_text(text)
+    found = Findings(study, report.load(study, root / "runs" / "s"), [], more, root / "reports" / "s")
+    (root / "reports" / "added.html").write_text(page.page(found))
     return root / "reports"
 
 
@@ -316,4 +324,13 @@ def test_sections_follow_the_markdown_report(view: Open) -> None:
     shown = view().locator("section h2").all_inner_texts()
     first = ["Ranking", "All metrics", "Published beside measured", "Which row beats which", "Curves", "Calibration"]
     classes = [f"Test accuracy by class, % on {dataset}" for dataset in ("digits", "other")]
-    assert shown == [*first, "Confusions", "Variance shift", *classes, "Settings", "How to reproduce", "Row by row"]
+    assert shown == [
+        *first,
+        "Confusions",
+        "Variance shift",
+        *classes,
+        "Gallery",
+        "Settings",
+        "How to reproduce",
+        "Row by row",
+    ]

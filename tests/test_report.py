@@ -9,14 +9,33 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from outputs import make_row, make_study, write_diagnosis, write_outputs
+import torch
+from outputs import CLASSES, make_row, make_study, prepare, write_diagnosis, write_outputs
+from safetensors.torch import load_file
 
-from pipeline import charts, panels, paths, report
+from pipeline import charts, gallery, panels, paths, prepared, report
 from pipeline.config import Row
+from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data sets of two classes."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("digits", "cifar", "other"):
+        prepare(folder / name, images=6, classes=CLASSES)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def prepared_data(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every report finds the test images that its gallery shows."""
+    monkeypatch.setattr(paths, "DATA", data_folder)
 
 
 Measure = Callable[..., list[list[report.Result]]]
@@ -38,14 +57,14 @@ def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose plan, runs and reports lie in a temporary folder."""
-    for name in ("PLAN", "RUNS", "REPORTS", "STORE", "DIAGNOSIS"):
+    for name in ("PLAN", "RUNS", "DIAGNOSIS", "REPORTS", "STORE"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     return tmp_path
 
 
 def plan_study(root: Path, rows: dict[str, Row]) -> PlannedStudy:
-    """A study as the stage `plan` writes it."""
+    """A study as the stage `plan` writes it, with its diagnosis."""
     study = make_study(rows)
     folder = root / "plan" / "studies"
     folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +194,7 @@ def test_data_sets_are_ranked_apart(measure: Measure, tmp_path: Path) -> None:
     }
     study = make_study({name: row for name, (row, _) in rows.items()})
     groups = measure(rows)
-    text = report.markdown(study, groups)
+    text = report.markdown(study, groups, gallery.load(groups))
     assert [[result.name for result in group] for group in groups] == [["a", "b"], ["c"]]
     assert "**Answer on `cifar`.** `c` has the highest" in text
     assert line_of(text, "c", "Ranking on `cifar`")[0] == "1"
@@ -221,7 +240,7 @@ def test_show_prints_the_same_and_writes_nothing(
     run_stage(monkeypatch, "s")
     printed = capsys.readouterr().out
     files = sorted(fingerprint(project / "reports"))
-    figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "learning-rate", "loss", "runs", "shift")]
+    figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "gallery", "learning-rate", "loss", "runs", "shift")]
     assert files == ["index.html", "s.html", "s.md", *figures, "s/summary.json"]
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     run_stage(monkeypatch, "--show", "s")
@@ -329,18 +348,52 @@ def test_same_outputs_same_bytes(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text(make_study(rows).model_dump_json())
     (tmp_path / "matplotlibrc").write_text("axes.linewidth: 3\npath.simplify: False\nfont.family: serif\n")
     code = (
-        "import pathlib, sys; from pipeline import plan, report; root = pathlib.Path(sys.argv[1]);"
+        "import pathlib, sys; from pipeline import paths, plan, report; root = pathlib.Path(sys.argv[1]);"
+        "paths.DATA = pathlib.Path(sys.argv[3]);"
         "study = plan.PlannedStudy.model_validate_json((root / 'study.json').read_bytes());"
         "report.write(study, report.load(study, root / 'runs'), root / sys.argv[2])"
     )
     prints = []
     for number, configuration in enumerate(({}, {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")})):
         environment = os.environ | {"PYTHONHASHSEED": str(number), "DVC_ROOT": str(tmp_path)} | configuration
-        command = [sys.executable, "-c", code, str(tmp_path), f"reports-{number}"]
+        command = [sys.executable, "-c", code, str(tmp_path), f"reports-{number}", str(paths.DATA)]
         subprocess.run(command, env=environment, cwd=ROOT, check=True)
         prints.append(fingerprint(tmp_path / f"reports-{number}"))
     assert prints[0] == prints[1]
-    assert len(prints[0]) == 9
+    assert len(prints[0]) == 10
+
+
+def test_the_gallery_shows_what_the_logits_say(measure: Measure) -> None:
+    """Else a picture is shown with the class or the confidence of another one, or for a row that failed."""
+    groups = measure({"a": (make_row(), WINNER), "b": (make_row(), (0.5, None, 0.5)), "dead": (make_row(), [None] * 3)})
+    (shown,) = gallery.load(groups)
+    images, labels = prepared.read_arrays(paths.prepared("digits"), prepared.TEST)
+    logits = load_file(groups[0][1].folder / "logits.safetensors")
+    mean = torch.stack([logits["seed-0"], logits["seed-2"]]).double().softmax(2).mean(0)
+    assert [exhibit.number for exhibit in shown.first] == [0, 1]
+    for exhibit in shown.first + shown.disputed:
+        assert exhibit.label == CLASSES[labels[exhibit.number]]
+        assert np.array_equal(exhibit.pixels, images[exhibit.number, 0])
+        assert [said.row for said in exhibit.said] == ["a", "b"]
+        predicted = int(mean[exhibit.number].argmax())
+        assert exhibit.said[1].predicted == CLASSES[predicted]
+        assert exhibit.said[1].confidence == pytest.approx(float(mean[exhibit.number, predicted]))
+        assert exhibit.said[1].right == (predicted == labels[exhibit.number])
+        assert exhibit.said[1].networks == 2
+    (alone,) = gallery.load([groups[0][:1]])
+    assert len(alone.first) == 2 and alone.disputed == []
+    assert gallery.load([groups[0][2:]]) == []
+
+
+def test_the_gallery_refuses_other_images(measure: Measure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Else a report shows images that no row was tested on, under numbers that look like theirs."""
+    (group,) = measure({"a": (make_row(), WINNER)})
+    group[0].spec["data"] = "d" * 32
+    with pytest.raises(UserError, match="digits: not the images that a was trained on; run 'dvc repro'"):
+        gallery.load([group])
+    monkeypatch.setattr(paths, "DATA", tmp_path / "nowhere")
+    with pytest.raises(UserError, match="nowhere/digits: No such file or directory; run 'dvc repro prepare@digits'"):
+        gallery.load([group])
 
 
 def test_figures_of_odd_studies(measure: Measure, tmp_path: Path) -> None:
