@@ -1,12 +1,13 @@
 """The sections of a study's page that are charts: what assets/charts.js is to draw, as data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from pipeline import markdown
+from pipeline.decisions import improvement
 from pipeline.diagnosis_sections import shift_words, shifted
 from pipeline.elements import Section, chart
 from pipeline.findings import Findings
@@ -14,7 +15,8 @@ from pipeline.measured import Result
 from pipeline.panels import aligned, summarize
 from pipeline.predictions import Predictions
 from pipeline.prose import prose
-from pipeline.stats import Estimate, probability_of_improvement
+from pipeline.quantities import QUANTITIES
+from pipeline.stats import Estimate
 from pipeline.wording import named, percent, place
 
 MOST_POINTS = 3000
@@ -63,7 +65,7 @@ def comparisons(found: Findings) -> Section | None:
     """How often each row beats each other."""
     text = (
         "The share of common seeds in which the row on the left has the higher test accuracy than the row above, ties"
-        " counted half. Columns are the rows by their place in the ranking."
+        " counted half; a run that diverged counts as a guess. Columns are the rows by their place in the ranking."
     )
     finished = [[result for result in group if result.values("test_accuracy")] for group in found.groups]
     charts = [
@@ -75,11 +77,17 @@ def comparisons(found: Findings) -> Section | None:
 
 
 def _wins(group: list[Result]) -> dict[str, Any]:
-    accuracies = [result.values("test_accuracy") for result in group]
-    values = [[None if a is b else probability_of_improvement(a, b) for b in accuracies] for a in accuracies]
+    accuracies = [result.measure(QUANTITIES["accuracy"]) for result in group]
+    values = [[None if a is b else _share(a, b) for b in accuracies] for a in accuracies]
     places = [str(1 + column) for column in range(len(group))]
     names = [f"{column}  {named(result)}" for column, result in zip(places, group, strict=True)]
     return {"rows": names, "columns": places, "down": "row", "across": "rank", "middle": 0.5, "tables": {"": values}}
+
+
+def _share(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
+    """P(a > b); None where no seed is common."""
+    differences = [a[seed] - b[seed] for seed in a.keys() & b.keys()]
+    return float(improvement([differences]).share[0]) if differences else None
 
 
 def curves(found: Findings) -> Section | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.gallery import Gallery
 from pipeline.measured import Groups, Result
 from pipeline.plan import PlannedStudy
+from pipeline.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Findings:
         study: as planned.
         groups: what `measured.load` gives.
         galleries: what `gallery.load` gives.
+        verdicts: on the study's claims.
         report: the Markdown report.
         figures: the folder with its pictures.
     """
@@ -24,6 +26,7 @@ class Findings:
     study: PlannedStudy
     groups: Groups
     galleries: Sequence[Gallery]
+    verdicts: Sequence[Verdict]
     report: str
     figures: Path
 

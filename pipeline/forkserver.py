@@ -14,9 +14,9 @@ def context() -> ForkServerContext:
     return multiprocessing.get_context("forkserver")
 
 
-def start() -> None:
-    """Starts the server, unless it runs."""
+def start(preload: str = "pipeline.run") -> None:
+    """Starts the server, unless it runs; `preload` names the module that it imports for all."""
     # Workers inherit both: one thread each, and the workspace that deterministic cuBLAS kernels need.
     os.environ |= {"OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    context().set_forkserver_preload(["pipeline.run"])
+    context().set_forkserver_preload([preload])
     forkserver.ensure_running()

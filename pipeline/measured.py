@@ -15,6 +15,7 @@ from pipeline.diagnosed import Diagnosed
 from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
 from pipeline.predictions import Predictions
+from pipeline.quantities import Quantity
 from pipeline.stats import Estimate, mean_interval
 
 T = TypeVar("T")
@@ -61,6 +62,18 @@ class Result:
         values = self.values(column)
         return mean_interval(list(values.values())) if values else None
 
+    def measure(self, quantity: Quantity) -> dict[int, float]:
+        """A quantity by seed, in the order of seeds, with what runs count that diverged."""
+        values = quantity.read(self)
+        if quantity.of_failed:
+            values = values | {run.seed: quantity.of_failed(self) for run in self.failures}
+        return {run.seed: values[run.seed] for run in self.runs if run.seed in values}
+
+    @property
+    def finished(self) -> list[int]:
+        """Seeds of the runs that finished."""
+        return [run.seed for run in self.runs if run.failure is None]
+
     @property
     def failures(self) -> list[Run]:
         """The runs that failed."""
@@ -96,6 +109,27 @@ def load(study: PlannedStudy, runs: Path, diagnosis: Path | None = None) -> Grou
             key: [_with_diagnosis(study.name, result, found) for result in group] for key, group in groups.items()
         }
     return [sorted(group, key=standing) for group in groups.values()]
+
+
+def load_available(study: PlannedStudy, runs: Path, diagnosis: Path) -> tuple[dict[str, Result], list[str]]:
+    """What there is of a study, which need not be all of it, nor diagnosed.
+
+    Returns:
+        Results by row, and what is wrong with outputs that are there and cannot be read.
+    """
+    results, complaints = {}, []
+    for name, row in study.rows.items():
+        try:
+            if (runs / name).exists():
+                results[name] = _load_row(study.name, name, row, runs / name)
+        except UserError as error:
+            complaints.append(str(error))
+    try:
+        found = diagnosed.read(study.name, diagnosis) if diagnosis.exists() else {}
+        results |= {name: _with_diagnosis(study.name, results[name], found) for name in found if name in results}
+    except UserError as error:
+        complaints.append(str(error))
+    return results, complaints
 
 
 def _with_diagnosis(study: str, result: Result, found: dict[str, Diagnosed]) -> Result:

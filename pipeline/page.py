@@ -12,10 +12,9 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline import chart_sections, sections
+from pipeline.claims_section import tally
 from pipeline.elements import ASSETS, Section, environment, words
 from pipeline.findings import Findings
-from pipeline.measured import Groups
-from pipeline.plan import PlannedStudy
 from pipeline.prose import inline
 from pipeline.wording import answer
 
@@ -72,17 +71,17 @@ def index(summaries: Sequence[dict[str, Any]]) -> str:
     return _render("Batch normalization, dropout, or both, and in which order?", Markup(lead), [], None, ("page.js",))
 
 
-def summary(study: PlannedStudy, groups: Groups) -> dict[str, Any]:
+def summary(found: Findings) -> dict[str, Any]:
     """What the index says of a study."""
-    results = [result for group in groups for result in group]
     return {
-        "name": study.name,
-        "title": " ".join(study.study.title.split()),
-        "question": " ".join(study.study.question.split()),
-        "answers": [{"dataset": group[0].row.dataset, "answer": answer(group)} for group in groups],
-        "rows": len(results),
-        "runs": sum(len(result.runs) for result in results),
-        "failed": sum(len(result.failures) for result in results),
+        "name": found.study.name,
+        "title": " ".join(found.study.study.title.split()),
+        "question": " ".join(found.study.study.question.split()),
+        "answers": [{"dataset": group[0].row.dataset, "answer": answer(group)} for group in found.groups],
+        "rows": len(found.results),
+        "runs": sum(len(result.runs) for result in found.results),
+        "failed": sum(len(result.failures) for result in found.results),
+        "claims": tally(found.verdicts),
     }
 
 

@@ -59,15 +59,13 @@ class Prediction:
 def files(name: str) -> list[Path] | str:
     """The files that an argument means: itself, the images in a folder and below, or what a pattern matches, sorted;
     or why it means none."""
-    path = Path(name).expanduser()
+    path = Path(name)
     if path.is_dir():
         suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
-        visible = (each for each in path.rglob("*") if not each.name.startswith("."))
-        return (
-            sorted(each for each in visible if each.suffix.lower() in suffixes and each.is_file()) or "no image in it"
-        )
+        found = [each for each in path.rglob("*") if each.suffix.lower() in suffixes and not each.name.startswith(".")]
+        return sorted(each for each in found if each.is_file()) or "no image in it"
     # Not Path.glob, which raises on some patterns.
-    found = [path] if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207
+    found = [path] if path.exists() else sorted(map(Path, glob.glob(name, recursive=True)))  # noqa: PTH207
     return [each for each in found if each.is_file()] or "no such file"
 
 
@@ -127,7 +125,7 @@ def predictions(names: Iterable[str], said: Ensemble, classes: list[str]) -> Ite
         yield Prediction(name, *best, votes, said.networks, dict(zip(classes, probabilities, strict=True)))
 
 
-def show(model: Trained, found: list[Prediction]) -> None:
+def print_table(model: Trained, found: list[Prediction]) -> None:
     """Prints a table; without frames and colours where nobody watches."""
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -140,7 +138,7 @@ def show(model: Trained, found: list[Prediction]) -> None:
         table.add_column(name, justify="right" if name in ("%", "votes") else "left", overflow="fold")
     for each in found:
         first, second = (f"{100 * share:.1f}" for share in (each.probability, each.runner_up_probability))
-        words = [printable(each.file), each.predicted, first, each.runner_up, second]
+        words = [printable(each.file), printable(each.predicted), first, printable(each.runner_up), second]
         words += [f"{each.votes} of {each.networks}"] if len(model.weights) > 1 else []
         table.add_row(*map(Text, words))
     console.print(table)
@@ -165,7 +163,7 @@ def main() -> None:
         errors = [{"file": file, "error": problem} for file, problem in problems.items()]
         print(json.dumps([*map(asdict, found), *errors], indent=2))
     elif found:
-        show(model, found)
+        print_table(model, found)
     for file, problem in problems.items():
         print(f"error: {printable(file)}: {problem}", file=sys.stderr)
     if problems:

@@ -1,7 +1,7 @@
 """Stage `report@<study>`: what a study found, as Markdown with figures for whoever opens the repository, and as
 one HTML page for a browser.
 
-    pipeline/python -m pipeline.report STUDY          writes reports/<study>.md, .html and reports/<study>/
+    pipeline/python -m pipeline.report STUDY          writes reports/<study>.md, .html, and what belongs to them beside
     pipeline/python -m pipeline.report --show STUDY   prints the ranking again and writes nothing
 
 Only the rows that the plan lists are read: outputs of rows that were removed stay on disk. The same
@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from pipeline import gallery, paths
+from pipeline import claims_section, forkserver, gallery, paths, seed_table
 from pipeline.diagnosis_sections import SHIFT_FIGURE
 from pipeline.errors import UserError, command
 from pipeline.findings import Findings
 from pipeline.gallery import Gallery
+from pipeline.logbook import Tracker
 from pipeline.markdown import FIGURES, MOST_PANELS, RISING, markdown
 from pipeline.measured import Groups, Result, load
-from pipeline.plan import PlannedStudy, read_study
+from pipeline.plan import PlannedStudy, read_claims, read_study
 from pipeline.storage import read_json, write_atomically, write_json
+from pipeline.verdicts import Verdict, judge
 from pipeline.wording import answer, mean, named, outcome, percent, place, sentence
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from pipeline.shift_chart import Ratios
 
 
-def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
+def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence[Verdict] = ()) -> None:
     """Writes a study's report, and the index anew; what was there is replaced when all of it is made."""
     from pipeline.page import page, summary
 
@@ -44,10 +46,15 @@ def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        text = markdown(study, groups, galleries)
+        text = markdown(study, groups, galleries, verdicts)
         _draw(study, groups, galleries, draft)
-        texts = {".md": text, ".html": page(Findings(study, groups, galleries, text, draft))}
-        write_json(draft / "summary.json", summary(study, groups))
+        claims_section.draw(verdicts, draft)
+        results = {result.name: result for group in groups for result in group}
+        table = seed_table.write(seed_table.of(results[name] for name in study.rows))
+        write_atomically(draft / seed_table.FILE, table.encode())
+        found = Findings(study, groups, galleries, verdicts, text, draft)
+        texts = {".md": text, ".html": page(found)}
+        write_json(draft / "summary.json", summary(found))
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
     finally:
@@ -179,11 +186,17 @@ def main() -> None:
     only_show = words[:1] == ["--show"]
     if len(words) != 1 + only_show:
         raise UserError("usage: pipeline/python -m pipeline.report [--show] STUDY")
+    if not only_show:
+        forkserver.start("pipeline.tracking")  # first: it imports what logs while this process draws
     study = read_study(words[-1])
     report = paths.REPORTS / f"{study.name}.md"
     groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)
     if not only_show:
-        write(study, groups, paths.REPORTS)
+        verdicts = judge(read_claims(study.name), {result.name: result for group in groups for result in group})
+        with Tracker() as tracker:
+            write(study, groups, paths.REPORTS, verdicts)
+            if paths.ROOT == paths.HOME:  # a queued experiment tries something out beside the study
+                tracker.summarize(study.name)
     elif not report.exists():
         raise UserError(f"{paths.shown(report)}: missing; run 'dvc repro report@{study.name}'")
     show(groups, report)

@@ -157,7 +157,8 @@ def _reproduction(study: str, result: Result) -> Markup:
         f"- See its layers: `pipeline/python -m models {name}`",
         f"- Commit: `git log -1 --format=%H -- reports/{study}.html`",
         f"- Data: MD5 `{result.spec['data']}`; code: MD5 `{result.spec['code']}`",
-        f"- MLflow: experiment `{study}`, search `tags.row = '{name}'`; one run per seed, with hardware and times",
+        f"- MLflow: experiment `{study}`, search `tags.row = '{name}' and tags.current = 'yes'`, one run per seed; what"
+        f" they cost, and on which hardware, is attached to the run `summary of {study}`",
     ]
     lines += [f"- Seed {run.seed} failed: {run.failure}" for run in result.failures]
     return prose("\n".join(lines), name)

@@ -4,6 +4,7 @@
     .store/diagnoses/<key>/      the measures of one run, see diagnosis.py
     .store/rows/<study>/<row>    whether the row's last training was completed
     .store/studies/<study>       whether the study's last diagnosis was completed
+    .store/reports/<study>       where the study's report is logged
     .store/locks/                one writer per row, one per run
 
 A key stands for all that decides a run's numbers: the row without its names and seeds, the seed, the

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from torch import nn
@@ -72,23 +71,23 @@ def find(name: str) -> Trained:
         if not re.fullmatch(NAME, place):
             raise UserError(f"{printable(name)}: neither the name of a row nor a folder with a row's spec.json")
         folder = paths.RUNS / plan.read_row(place).study / place
-    spec, row = _spec(folder)
+    row, data = _spec(folder)
     weights = {each: folder / "weights" / f"seed-{each}.safetensors" for each in row.seeds if seed in (None, each)}
     weights = {each: path for each, path in weights.items() if path.exists()}
     if not weights:
         wanted = "no run" if seed is None else f"no run of seed {seed}"
         raise UserError(f"{paths.shown(folder)}: {wanted} has finished; its seeds are {', '.join(map(str, row.seeds))}")
-    return _checked(place, row, spec["data"], weights)
+    return _checked(place, row, data, weights)
 
 
-def _spec(folder: Path) -> tuple[dict[str, Any], Row]:
-    """What a row's outputs say of themselves."""
+def _spec(folder: Path) -> tuple[Row, str]:
+    """What was trained, and the digest of the data, as a row's outputs say."""
     path = folder / "spec.json"
     try:
         spec = read_json(path)
         if spec is None:
             raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro train@{folder.name}'")
-        return {"data": spec["data"]}, Row.model_validate(spec["row"])
+        return Row.model_validate(spec["row"]), spec["data"]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force train@{folder.name}'") from None
 

@@ -28,6 +28,10 @@ PLANNED = {
     "pipeline/config.py": "its meaning arrives resolved, in the planned file that the stage depends on",
     "pipeline/plan.py": "reads that file",
 }
+CLAIMS = {
+    "pipeline/contrasts.py": "of claims, which plan checks",
+    "pipeline/quantities.py": "of claims, which plan checks",
+}
 WORKING = {
     "pipeline/workers.py": "starts processes",
     "pipeline/forkserver.py": "starts processes",
@@ -55,9 +59,9 @@ TRAINING = {f"pipeline/{name}.py": "trains, which this stage leaves to others" f
 CHECKING = {"pipeline/store.py": "compares digests"}
 STAGES = {
     "plan": (HARMLESS | {"models/normalize.py": "holds no row"}, ["pipeline/plan.py"]),
-    "prepare": (HARMLESS | PLANNED | MODELS, ["pipeline/prepare.py"]),
-    "code": (HARMLESS | PLANNED | ORDERING, ["pipeline/code.py", "pipeline/train.py", "pipeline/run.py"]),
-    "diagnose": (HARMLESS | PLANNED | WORKING | READING | TRAINING, ["pipeline/diagnose.py"]),
+    "prepare": (HARMLESS | PLANNED | CLAIMS | MODELS, ["pipeline/prepare.py"]),
+    "code": (HARMLESS | PLANNED | CLAIMS | ORDERING, ["pipeline/code.py", "pipeline/train.py", "pipeline/run.py"]),
+    "diagnose": (HARMLESS | PLANNED | CLAIMS | WORKING | READING | TRAINING, ["pipeline/diagnose.py"]),
     "report": (HARMLESS | PLANNED | MODELS | CHECKING, ["pipeline/report.py"]),
 }
 

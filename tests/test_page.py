@@ -70,7 +70,7 @@ def _write_reports(root: Path) -> Path:
         groups = report.load(planned, root / "runs" / "s", root / "diagnosis")
         report.write(planned, groups, root / "reports")
     more = f"## Added\n\nBy `words` & {HOSTILE}.\n\n| row | picture |\n| --- | --- |\n| a | ![Runs](s/runs.svg) |\n"
-    found = Findings(study, report.load(study, root / "runs" / "s"), [], more, root / "reports" / "s")
+    found = Findings(study, report.load(study, root / "runs" / "s"), [], [], more, root / "reports" / "s")
     (root / "reports" / "added.html").write_text(page.page(found))
     return root / "reports"
 
@@ -322,15 +322,7 @@ def test_sections_of_the_markdown_report_are_on_the_page(view: Open) -> None:
 def test_sections_follow_the_markdown_report(view: Open) -> None:
     """Broken: what the reader looks for first comes last, or a section is there twice."""
     shown = view().locator("section h2").all_inner_texts()
-    first = ["Ranking", "All metrics", "Published beside measured", "Which row beats which", "Curves", "Calibration"]
-    classes = [f"Test accuracy by class, % on {dataset}" for dataset in ("digits", "other")]
-    assert shown == [
-        *first,
-        "Confusions",
-        "Variance shift",
-        *classes,
-        "Gallery",
-        "Settings",
-        "How to reproduce",
-        "Row by row",
-    ]
+    expected = ["Ranking", "All metrics", "Published beside measured", "Which row beats which", "Comparisons on digits"]
+    expected += ["Curves", "Calibration", "Confusions", "Variance shift", "Gallery", "How to reproduce", "Row by row"]
+    assert [heading for heading in shown if heading in expected] == expected
+    assert len(set(shown)) == len(shown)

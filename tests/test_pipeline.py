@@ -55,6 +55,7 @@ class Project:
             "datasets": {"digits": {"source": "digits", "train_size": 60, "validation": 0.1}},
             "studies": {"tiny": {"title": "Tiny", "question": "?"}, "other": {"title": "Other", "question": "?"}},
             "rows": {name: BASE.copy() for name in ("a", "b")} | {"d": BASE | {"study": "other"}},
+            "claims": {},
         }
         self.write()
         for command in (

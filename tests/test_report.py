@@ -69,6 +69,8 @@ def plan_study(root: Path, rows: dict[str, Row]) -> PlannedStudy:
     folder = root / "plan" / "studies"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "s.json").write_text(study.model_dump_json())
+    (root / "plan" / "claims").mkdir(exist_ok=True)
+    (root / "plan" / "claims" / "s.json").write_text("{}")
     write_diagnosis(root / "diagnosis" / "s", rows)
     return study
 
@@ -210,7 +212,7 @@ def test_tables_are_whole(measure: Measure) -> None:
     }
     text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), measure(rows))
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for lines in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert r"dog\|wolf" in text
@@ -241,7 +243,7 @@ def test_show_prints_the_same_and_writes_nothing(
     printed = capsys.readouterr().out
     files = sorted(fingerprint(project / "reports"))
     figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "gallery", "learning-rate", "loss", "runs", "shift")]
-    assert files == ["index.html", "s.html", "s.md", *figures, "s/summary.json"]
+    assert files == sorted(["index.html", "s.html", "s.md", "s/results.csv", "s/summary.json", *figures])
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     run_stage(monkeypatch, "--show", "s")
     assert capsys.readouterr().out == printed
@@ -360,7 +362,7 @@ def test_same_outputs_same_bytes(tmp_path: Path) -> None:
         subprocess.run(command, env=environment, cwd=ROOT, check=True)
         prints.append(fingerprint(tmp_path / f"reports-{number}"))
     assert prints[0] == prints[1]
-    assert len(prints[0]) == 10
+    assert len(prints[0]) == 11
 
 
 def test_the_gallery_shows_what_the_logits_say(measure: Measure) -> None:
