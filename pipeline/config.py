@@ -295,7 +295,7 @@ class Study(Model):
     title: str = Field(min_length=1, description="heading of the report")
     question: str = Field(min_length=1, description="what the study asks, one or two sentences")
     targets: list[Annotated[float, Field(gt=0, le=1)]] = Field(
-        [], description="validation accuracies, fractions; the report counts the epochs to each"
+        default=[], description="validation accuracies, fractions; the report counts the epochs to each"
     )
 
     @field_validator("targets")

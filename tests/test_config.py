@@ -79,6 +79,18 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
     "a list": ("- 1", ["params.yaml"]),
     "a recursive alias": ("rows: &r {r: *r}", ["rows.r.r: unknown key"]),
     "binary": ("\x00\x01", ["params.yaml"]),
+    "targets that fall": (
+        top(studies={"s": {"title": "S", "question": "?", "targets": [0.7, 0.5]}}),
+        ["studies.s.targets", "in rising order"],
+    ),
+    "a target in percent": (
+        top(studies={"s": {"title": "S", "question": "?", "targets": [70.0]}}),
+        ["studies.s.targets", "70"],
+    ),
+    "a published range the wrong way round": (
+        row(published={"shift": [1.5, 1.2]}),
+        ["rows.r.published.shift", "the least before the greatest"],
+    ),
     "rows missing": (lambda content: content.pop("rows"), ["rows: missing"]),
     "no rows": (top(rows={}), ["rows: found {}"]),
     "rows as a list": (top(rows=[ROW]), ["rows: found"]),
