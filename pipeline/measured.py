@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline import diagnosed, paths
+from safetensors import SafetensorError
+
+from pipeline import diagnosed, paths, predictions
 from pipeline.config import Row
 from pipeline.diagnosed import Diagnosed
 from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
+from pipeline.predictions import Predictions
 from pipeline.quantities import Quantity
 from pipeline.stats import Estimate, mean_interval
 
@@ -37,6 +40,7 @@ class Result:
         spec: content of spec.json.
         runs: in the order of seeds.
         curves: column of curves.csv to a line of values per run that finished.
+        predictions: of the runs that finished; None if there is none.
         diagnosis: what the stage `diagnose` found; None where it was not asked for.
     """
 
@@ -46,6 +50,7 @@ class Result:
     spec: dict[str, Any]
     runs: list[Run]
     curves: dict[str, list[list[float]]]
+    predictions: Predictions | None = None
     diagnosis: Diagnosed | None = None
 
     def values(self, column: str) -> dict[int, float]:
@@ -147,17 +152,18 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
             return reader(path)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro report@{study}'") from None
-        except (csv.Error, KeyError, TypeError, ValueError):
+        except (csv.Error, KeyError, SafetensorError, TypeError, ValueError):
             raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force train@{name}'") from None
 
     spec = parse("spec.json", _read_spec)
     runs = parse("seeds.csv", _read_runs)
     epochs = {run.seed: run.numbers["epochs"] for run in runs if run.failure is None}
     curves = parse("curves.csv", lambda path: _read_curves(path, epochs))
+    predicted = parse("logits.safetensors", lambda path: predictions.read(path, epochs))
     planned = row.model_dump(mode="json", exclude={"published"})
     if spec["row"] != planned or [run.seed for run in runs] != row.seeds:
         raise UserError(f"{paths.shown(folder)}: of an older version of the row; run 'dvc repro report@{study}'")
-    return Result(name, row, folder, spec, runs, curves)
+    return Result(name, row, folder, spec, runs, curves, predicted)
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

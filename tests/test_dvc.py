@@ -52,6 +52,7 @@ MODELS = {"models/normalize.py": "not used by this stage"} | {
 READING = {
     "pipeline/measured.py": "finds which runs finished",
     "pipeline/diagnosed.py": "not asked for by this stage",
+    "pipeline/predictions.py": "pictures of the report",
     "pipeline/stats.py": "intervals of the report",
 }
 TRAINING = {f"pipeline/{name}.py": "trains, which this stage leaves to others" for name in ("metrics", "module", "run")}

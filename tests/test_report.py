@@ -1,8 +1,6 @@
 """The report says what the outputs hold: nothing more, nothing else, and the same bytes each time."""
 
-import csv
 import hashlib
-import json
 import os
 import re
 import subprocess
@@ -14,29 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from outputs import CLASSES, make_row, make_study, prepare, write_diagnosis, write_outputs
+from safetensors.torch import load_file
 
-from pipeline import charts, gallery, paths, prepared, report, store
-from pipeline.config import Row, Study
+from pipeline import charts, gallery, panels, paths, prepared, report
+from pipeline.config import Row
 from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
 
 ROOT = Path(__file__).resolve().parent.parent
-CLASSES = ["cat", "dog|wolf"]
-METRICS = [f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "auc")]
-
-
-DATASETS = ("digits", "cifar", "other")
 
 
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepared data sets of ten images in two classes, six of them test images."""
+    """Prepared data sets of two classes."""
     folder = tmp_path_factory.mktemp("data")
-    images, labels = torch.arange(10 * 16, dtype=torch.uint8).view(10, 1, 4, 4), torch.arange(10) % 2
-    about = {"classes": CLASSES, "source": "test", "counts": {"train": 2, "validation": 2, "test": 6}}
-    for name in DATASETS:
-        prepared.write(folder / name, images, labels, about, mean=torch.zeros(1), std=torch.ones(1))
+    for name in ("digits", "cifar", "other"):
+        prepare(folder / name, images=6, classes=CLASSES)
     return folder
 
 
@@ -46,75 +38,13 @@ def prepared_data(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "DATA", data_folder)
 
 
-def make_row(**changes: Any) -> Row:
-    """A row with defaults, and changes."""
-    values: dict[str, Any] = {
-        "study": "s",
-        "dataset": "digits",
-        "backbone": {"widths": [4], "convs": [1], "dense": [8]},
-        "each": "conv act",
-        "end": "pool",
-        "head": "dense act",
-        "optimizer": {"name": "adam", "lr": 0.001},
-        "epochs": 3,
-        "batch": 32,
-        "seeds": [0, 1, 2],
-    }
-    return Row.model_validate(values | changes)
-
-
-def make_study(rows: dict[str, Row]) -> PlannedStudy:
-    """A planned study of these rows."""
-    return PlannedStudy(name="s", study=Study(title="Some study", question="Which one?"), rows=rows)
-
-
-def write_table(path: Path, lines: list[dict[str, Any]]) -> None:
-    """A CSV file as the stage `train` writes it."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for line in lines for key in line)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-
-
-def write_outputs(folder: Path, row: Row, accuracies: Sequence[float | None]) -> None:
-    """A row's outputs; an accuracy of None is a run that failed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    seeds, curves = [], []
-    data = paths.prepared(row.dataset)
-    logits = {"labels": prepared.read(data, prepared.TEST)[1].contiguous()}
-    for seed, accuracy in zip(row.seeds, accuracies, strict=True):
-        line: dict[str, Any] = {"seed": seed, "status": "failed", "reason": "training loss not finite in epoch 2"}
-        line |= {"epochs": 3, "best_epoch": 2, "parameters": 12345}
-        numbers = [f"final_{metric}" for metric in METRICS]
-        numbers += ["gap_accuracy", "gap_loss", "test_accuracy", "test_loss", "test_auc", "test_auc_macro", "test_ece"]
-        line |= dict.fromkeys([*(f"class_accuracy_{name}" for name in CLASSES), *numbers])
-        if accuracy is not None:
-            line |= dict.fromkeys(numbers, 0.125) | {"status": "finished", "reason": None, "test_accuracy": accuracy}
-            line |= {f"class_accuracy_{CLASSES[0]}": 0.75}
-            logits[f"seed-{seed}"] = torch.randn(6, 2)
-        seeds.append(line)
-        for epoch in range(1, 4):
-            numbers = dict.fromkeys(METRICS, 1 - 0.5**epoch * (1 + 0.1 * seed))
-            curves.append({"seed": seed, "epoch": epoch, "lr": 0.001} | numbers)
-    write_table(folder / "seeds.csv", seeds)
-    write_table(folder / "curves.csv", curves)
-    save_file(logits, folder / "logits.safetensors")
-    spec = {
-        "data": store.data_digest(data),
-        "code": "c" * 32,
-        "row": row.model_dump(mode="json", exclude={"published"}),
-    }
-    spec |= {"classes": CLASSES, "images": {"train": 1000, "validation": 60, "test": 360}, "source": "digits (test)"}
-    (folder / "spec.json").write_text(json.dumps(spec))
-    (folder / "metrics.json").write_text("{}")
-
-
 Measure = Callable[..., list[list[report.Result]]]
 
 
 @pytest.fixture
-def measure(tmp_path: Path) -> Measure:
+def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
     """Gives the ranked results of rows with these accuracies by seed."""
+    monkeypatch.setattr(paths, "STORE", tmp_path / "store")
 
     def ranked(rows: dict[str, tuple[Row, Sequence[float | None]]]) -> list[list[report.Result]]:
         for name, (row, accuracies) in rows.items():
@@ -127,23 +57,21 @@ def measure(tmp_path: Path) -> Measure:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose plan, runs and reports lie in a temporary folder."""
-    for name in ("PLAN", "RUNS", "DIAGNOSIS", "REPORTS"):
+    for name in ("PLAN", "RUNS", "DIAGNOSIS", "REPORTS", "STORE"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     return tmp_path
 
 
 def plan_study(root: Path, rows: dict[str, Row]) -> PlannedStudy:
-    """A study as the stage `plan` writes it, with a diagnosis in which nothing applied."""
+    """A study as the stage `plan` writes it, with its diagnosis."""
     study = make_study(rows)
-    for folder in ("plan/studies", "diagnosis/s"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    (root / "plan" / "studies" / "s.json").write_text(study.model_dump_json())
-    runs = [{"row": name, "seed": seed, "status": "finished"} for name, row in rows.items() for seed in row.seeds]
-    write_table(root / "diagnosis" / "s" / "runs.csv", runs)
-    (root / "diagnosis" / "s" / "layers.csv").write_text("row,seed,layer,case\n")
+    folder = root / "plan" / "studies"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "s.json").write_text(study.model_dump_json())
     (root / "plan" / "claims").mkdir(exist_ok=True)
     (root / "plan" / "claims" / "s.json").write_text("{}")
+    write_diagnosis(root / "diagnosis" / "s", rows)
     return study
 
 
@@ -296,11 +224,12 @@ def test_removed_rows_are_ignored(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Else a row that was removed stays in its report for ever."""
-    for name in ("kept", "other", "removed"):
+    for name in ("kept", "other", "former"):
         write_outputs(project / "runs" / "s" / name, make_row(), WINNER)
     plan_study(project, {"kept": make_row(), "other": make_row()})
     run_stage(monkeypatch, "s")
-    assert "removed" not in (project / "reports" / "s.md").read_text() + capsys.readouterr().out
+    written = [path.read_text() for path in (project / "reports").rglob("*.*") if path.is_file()]
+    assert "former" not in "".join(written) + capsys.readouterr().out
 
 
 def test_show_prints_the_same_and_writes_nothing(
@@ -313,14 +242,15 @@ def test_show_prints_the_same_and_writes_nothing(
     run_stage(monkeypatch, "s")
     printed = capsys.readouterr().out
     files = sorted(fingerprint(project / "reports"))
-    figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "gallery", "learning-rate", "loss", "runs")]
-    assert files == sorted(["s.md", "s/results.csv", *figures])
+    figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "gallery", "learning-rate", "loss", "runs", "shift")]
+    assert files == sorted(["index.html", "s.html", "s.md", "s/results.csv", "s/summary.json", *figures])
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     run_stage(monkeypatch, "--show", "s")
     assert capsys.readouterr().out == printed
     assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
     assert "91.00 ± 2.48" in printed
     assert "Report: reports/s.md" in printed
+    assert f"In a browser: {(project / 'reports' / 's.html').as_uri()}" in printed
     assert "\x1b" not in printed
 
 
@@ -329,7 +259,7 @@ def test_show_prints_the_same_and_writes_nothing(
     [
         ("seeds.csv", None, "runs/s/a/seeds.csv: missing; run 'dvc repro report@s'"),
         ("curves.csv", None, "runs/s/a/curves.csv: missing; run 'dvc repro report@s'"),
-        ("logits.safetensors", None, "runs/s/a/logits.safetensors: missing; run 'dvc repro train@a'"),
+        ("logits.safetensors", None, "runs/s/a/logits.safetensors: missing; run 'dvc repro report@s'"),
         ("logits.safetensors", "{", "runs/s/a/logits.safetensors: damaged; run 'dvc checkout --force train@a'"),
         ("spec.json", None, "runs/s/a/spec.json: missing; run 'dvc repro report@s'"),
         ("spec.json", "{", "runs/s/a/spec.json: damaged; run 'dvc checkout --force train@a'"),
@@ -406,7 +336,7 @@ def test_a_failed_report_leaves_the_old_one(project: Path, monkeypatch: pytest.M
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(charts, "curves_figure", interrupt)
+    monkeypatch.setattr(panels, "curves_figure", interrupt)
     with pytest.raises(SystemExit):
         run_stage(monkeypatch, "s")
     assert fingerprint(project / "reports") == before
@@ -427,12 +357,12 @@ def test_same_outputs_same_bytes(tmp_path: Path) -> None:
     )
     prints = []
     for number, configuration in enumerate(({}, {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")})):
-        environment = os.environ | {"PYTHONHASHSEED": str(number)} | configuration
+        environment = os.environ | {"PYTHONHASHSEED": str(number), "DVC_ROOT": str(tmp_path)} | configuration
         command = [sys.executable, "-c", code, str(tmp_path), f"reports-{number}", str(paths.DATA)]
         subprocess.run(command, env=environment, cwd=ROOT, check=True)
         prints.append(fingerprint(tmp_path / f"reports-{number}"))
     assert prints[0] == prints[1]
-    assert len(prints[0]) == 8
+    assert len(prints[0]) == 11
 
 
 def test_the_gallery_shows_what_the_logits_say(measure: Measure) -> None:
@@ -487,7 +417,7 @@ def test_figures_of_odd_studies(measure: Measure, tmp_path: Path) -> None:
 
 def test_curves_are_summarized_over_seeds() -> None:
     """Else a mean jumps where a seed stops early, or the band is not the range that the caption names."""
-    mean, low, high = charts.summarize(charts.aligned([[1.0, 2.0, 3.0], [3.0]]))
+    mean, low, high = panels.summarize(panels.aligned([[1.0, 2.0, 3.0], [3.0]]))
     assert mean.tolist() == [2.0, 2.5, 3.0]
     assert low.tolist() == [1.0, 2.0, 3.0]
     assert high.tolist() == [3.0, 3.0, 3.0]
