@@ -24,8 +24,8 @@ def context() -> ForkServerContext:
     return multiprocessing.get_context("forkserver")
 
 
-def start() -> None:
-    """Starts the server, unless it runs."""
+def start(preload: str = "pipeline.run") -> None:
+    """Starts the server, unless it runs; `preload` names the module that it imports for all."""
     os.environ |= ENVIRONMENT
-    context().set_forkserver_preload(["pipeline.run"])
+    context().set_forkserver_preload([preload])
     forkserver.ensure_running()

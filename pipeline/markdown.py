@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline import convergence_sections, diagnosis_sections
+from pipeline.claims_section import claims_section
+from pipeline.comparisons import comparisons
 from pipeline.config import Row
+from pipeline.gallery import Gallery
+from pipeline.gallery_section import gallery_section
 from pipeline.measured import Groups, Result
 from pipeline.plan import PlannedStudy
 from pipeline.stats import paired_difference
+from pipeline.verdicts import Verdict
 from pipeline.wording import (
     NONE,
     answer,
@@ -43,12 +48,16 @@ DETAILS_NOTE = (
 )
 
 
-def markdown(study: PlannedStudy, groups: Groups) -> str:
+def markdown(
+    study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery] = (), verdicts: Sequence[Verdict] = ()
+) -> str:
     """The report.
 
     Args:
         study: as planned.
         groups: what `load` gives.
+        galleries: of these groups; without any the section is left out.
+        verdicts: on the study's claims.
     """
     results = [result for group in groups for result in group]
     planned = sorted(results, key=lambda result: list(study.rows).index(result.name))
@@ -61,13 +70,16 @@ def markdown(study: PlannedStudy, groups: Groups) -> str:
         "Every dot is a run. A bar that reaches the edge of the figure goes on beyond it.",
         *(_ranking(groups, group) for group in groups),
         _ranking_notes(results),
+        claims_section(study.name, verdicts),
         _published(results),
         *(_details(groups, group) for group in groups if contenders(group)),
         DETAILS_NOTE if any(map(contenders, groups)) else "",
+        comparisons(groups),
         _curves(study.name, results),
         *convergence_sections.sections(study.study.targets, planned),
         *diagnosis_sections.sections(study.name, planned),
         *(_by_class(groups, group) for group in groups if contenders(group)),
+        gallery_section(study.name, galleries),
         _settings(results),
         _reproduction(study.name, groups),
     ]

@@ -12,6 +12,7 @@ from pipeline.config import Row
 from pipeline.diagnosed import Diagnosed
 from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
+from pipeline.quantities import Quantity
 from pipeline.stats import Estimate, mean_interval
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ class Result:
 
     Args:
         name, row: as planned.
+        folder: of its outputs.
         spec: content of spec.json.
         runs: in the order of seeds.
         curves: column of curves.csv to a line of values per run that finished.
@@ -40,6 +42,7 @@ class Result:
 
     name: str
     row: Row
+    folder: Path
     spec: dict[str, Any]
     runs: list[Run]
     curves: dict[str, list[list[float]]]
@@ -53,6 +56,18 @@ class Result:
         """Mean and interval of a column over the runs that finished; None if there is none."""
         values = self.values(column)
         return mean_interval(list(values.values())) if values else None
+
+    def measure(self, quantity: Quantity) -> dict[int, float]:
+        """A quantity by seed, in the order of seeds, with what runs count that diverged."""
+        values = quantity.read(self)
+        if quantity.of_failed:
+            values = values | {run.seed: quantity.of_failed(self) for run in self.failures}
+        return {run.seed: values[run.seed] for run in self.runs if run.seed in values}
+
+    @property
+    def finished(self) -> list[int]:
+        """Seeds of the runs that finished."""
+        return [run.seed for run in self.runs if run.failure is None]
 
     @property
     def failures(self) -> list[Run]:
@@ -91,6 +106,27 @@ def load(study: PlannedStudy, runs: Path, diagnosis: Path | None = None) -> Grou
     return [sorted(group, key=standing) for group in groups.values()]
 
 
+def load_available(study: PlannedStudy, runs: Path, diagnosis: Path) -> tuple[dict[str, Result], list[str]]:
+    """What there is of a study, which need not be all of it, nor diagnosed.
+
+    Returns:
+        Results by row, and what is wrong with outputs that are there and cannot be read.
+    """
+    results, complaints = {}, []
+    for name, row in study.rows.items():
+        try:
+            if (runs / name).exists():
+                results[name] = _load_row(study.name, name, row, runs / name)
+        except UserError as error:
+            complaints.append(str(error))
+    try:
+        found = diagnosed.read(study.name, diagnosis) if diagnosis.exists() else {}
+        results |= {name: _with_diagnosis(study.name, results[name], found) for name in found if name in results}
+    except UserError as error:
+        complaints.append(str(error))
+    return results, complaints
+
+
 def _with_diagnosis(study: str, result: Result, found: dict[str, Diagnosed]) -> Result:
     finished = {run.seed for run in result.runs if run.failure is None}
     if result.name not in found or found[result.name].numbers.keys() != finished:
@@ -121,7 +157,7 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
     planned = row.model_dump(mode="json", exclude={"published"})
     if spec["row"] != planned or [run.seed for run in runs] != row.seeds:
         raise UserError(f"{paths.shown(folder)}: of an older version of the row; run 'dvc repro report@{study}'")
-    return Result(name, row, spec, runs, curves)
+    return Result(name, row, folder, spec, runs, curves)
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

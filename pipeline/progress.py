@@ -1,11 +1,12 @@
-"""What a stage shows while it works: one bar in a terminal, a line now and then elsewhere."""
+"""What is shown while something goes on: one bar in a terminal; for stages a line now and then elsewhere."""
 
 import sys
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LINE_SECONDS = 30.0
 """Where there is no terminal, a line at most this often says how far a stage is."""
@@ -62,3 +63,21 @@ class StageProgress:
         if not self.terminal and time.monotonic() - self._spoke > LINE_SECONDS:
             self._spoke = time.monotonic()
             print(f"{self.name}: {done} of {self.total} {self.unit}; {note}".rstrip("; "), file=sys.stderr)
+
+
+@contextmanager
+def bar(text: str, total: float | None) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr while something goes on, in a terminal only; the function takes how much of the total is done."""
+    console = Console(file=sys.stderr)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    progress = Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with progress:
+        task = progress.add_task(text, total=total)
+        yield lambda done: progress.update(task, completed=done)

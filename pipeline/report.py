@@ -1,6 +1,6 @@
 """Stage `report@<study>`: what a study found, as Markdown with figures for whoever opens the repository.
 
-    pipeline/python -m pipeline.report STUDY          writes reports/<study>.md and reports/<study>/*.svg
+    pipeline/python -m pipeline.report STUDY          writes reports/<study>.md, and its figures and numbers beside it
     pipeline/python -m pipeline.report --show STUDY   prints the ranking again and writes nothing
 
 Only the rows that the plan lists are read: outputs of rows that were removed stay on disk. The same
@@ -13,13 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import paths
+from pipeline import claims_section, forkserver, gallery, paths, seed_table
 from pipeline.diagnosis_sections import SHIFT_FIGURE
 from pipeline.errors import UserError, command
+from pipeline.gallery import Gallery
+from pipeline.logbook import Tracker
 from pipeline.markdown import FIGURES, markdown
 from pipeline.measured import Groups, Result, load
-from pipeline.plan import PlannedStudy, read_study
+from pipeline.plan import PlannedStudy, read_claims, read_study
 from pipeline.storage import write_atomically
+from pipeline.verdicts import Verdict, judge
 from pipeline.wording import answer, mean, outcome, percent, place, sentence
 
 if TYPE_CHECKING:
@@ -32,14 +35,19 @@ RISING = ("accuracy", "auc")
 """Columns that rise towards 1."""
 
 
-def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
-    """Writes reports/<study>.md and its figures; what was there is replaced when all of it is made."""
+def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence[Verdict] = ()) -> None:
+    """Writes reports/<study>.md, its figures and its table; what was there is replaced when all of it is made."""
+    galleries = gallery.load(groups)
     draft, target = reports / f".draft-{study.name}", reports / study.name
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        text = markdown(study, groups)
-        _draw(study, groups, draft)
+        text = markdown(study, groups, galleries, verdicts)
+        _draw(study, groups, galleries, draft)
+        claims_section.draw(verdicts, draft)
+        results = {result.name: result for group in groups for result in group}
+        table = seed_table.write(seed_table.of(results[name] for name in study.rows))
+        write_atomically(draft / seed_table.FILE, table.encode())
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
     finally:
@@ -47,8 +55,9 @@ def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     write_atomically(reports / f"{study.name}.md", text.encode())
 
 
-def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
+def _draw(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery], folder: Path) -> None:
     from pipeline import charts, shift_chart
+    from pipeline.gallery_figure import gallery_figure
 
     results = [result for group in groups for result in group]
     with charts.style():
@@ -59,6 +68,8 @@ def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
             charts.save_svg(charts.curves_figure(panels, label, column in RISING), folder / f"{file}.svg")
         if ratios := _ratios(study, results):
             charts.save_svg(shift_chart.shift_figure(ratios), folder / f"{SHIFT_FIGURE}.svg")
+        if galleries:
+            charts.save_svg(gallery_figure(galleries), folder / "gallery.svg")
 
 
 def _dots(result: Result) -> "Dots":
@@ -152,11 +163,17 @@ def main() -> None:
     only_show = words[:1] == ["--show"]
     if len(words) != 1 + only_show:
         raise UserError("usage: pipeline/python -m pipeline.report [--show] STUDY")
+    if not only_show:
+        forkserver.start("pipeline.tracking")  # first: it imports what logs while this process draws
     study = read_study(words[-1])
     report = paths.REPORTS / f"{study.name}.md"
     groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)
     if not only_show:
-        write(study, groups, paths.REPORTS)
+        verdicts = judge(read_claims(study.name), {result.name: result for group in groups for result in group})
+        with Tracker() as tracker:
+            write(study, groups, paths.REPORTS, verdicts)
+            if paths.ROOT == paths.HOME:  # a queued experiment tries something out beside the study
+                tracker.summarize(study.name)
     elif not report.exists():
         raise UserError(f"{paths.shown(report)}: missing; run 'dvc repro report@{study.name}'")
     show(groups, report)

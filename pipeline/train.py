@@ -12,13 +12,12 @@ if __name__ == "__main__":
 
 import os
 import sys
-from collections import Counter
 from typing import Any
 
 import torch
 
 from models import SentenceError, build
-from pipeline import paths, plan, prepared, results, store, workers
+from pipeline import cost, paths, plan, prepared, results, store, workers
 from pipeline.config import Row
 from pipeline.devices import uses_gpu
 from pipeline.errors import UserError, command
@@ -72,7 +71,7 @@ def train_missing(name: str, row: Row, missing: list[LoggedRun], tracker: Tracke
     tasks = [workers.Task(row, run.seed, run.prepared, run.folder) for run in missing]
     by_seed = {run.seed: run for run in missing}
     crashes: list[str] = []
-    spent = {run.seed: Counter[str]() for run in missing}
+    reports: dict[int, list[dict[str, Any]]] = {run.seed: [] for run in missing}
     jobs = min(workers.default_jobs(row), max(1, len(tasks)))
     with StageProgress(name, len(tasks), row.epochs, "epochs") as progress:
 
@@ -82,12 +81,13 @@ def train_missing(name: str, row: Row, missing: list[LoggedRun], tracker: Tracke
                 tracker.begin(run)
             elif event.kind == "report":
                 line = event.content["epoch"]
-                spent[run.seed].update({key: value for key, value in event.content.items() if key != "epoch"})
+                reports[run.seed].append(event.content)
                 progress.step(run.seed, int(line["epoch"]), f"seed {run.seed} val {line['val_accuracy']:.3f}")
                 tracker.epoch(run, line | {"epoch_seconds": event.content["seconds"]})
             elif event.kind == "end":
                 progress.end(run.seed, f"{name} seed {run.seed}: {outcome(store.result(run.folder))}")
-                tracker.end(run, speed(spent[run.seed]))
+                cost.write(run.folder, row, reports[run.seed], jobs)
+                tracker.end(run)
             else:
                 crashes.append(f"seed {run.seed}: {workers.last_words(event)}")
 
@@ -121,13 +121,6 @@ def check_fit(name: str, row: Row, info: prepared.Info) -> None:
         raise UserError(
             f"rows.{name}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none"
         )
-
-
-def speed(spent: Counter[str]) -> dict[str, float]:
-    """What a run cost on this machine, for the log only: seconds of its epochs, and images per second of training."""
-    if not spent["training_seconds"]:
-        return {}
-    return {"seconds": spent["seconds"], "images_per_second": spent["images"] / spent["training_seconds"]}
 
 
 def outcome(result: dict[str, Any]) -> str:

@@ -242,7 +242,7 @@ def test_other_data_are_refused(project: Project, data: Path, tmp_path: Path, mo
     content = (other / "test.safetensors").read_bytes()
     (other / "test.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     monkeypatch.setattr(paths, "prepared", lambda dataset: other)
-    with pytest.raises(UserError, match="not the images that row sound was trained on; run 'dvc repro diagnose@s'"):
+    with pytest.raises(UserError, match="not the images that sound was trained on; run 'dvc repro'"):
         project.diagnose()
 
 

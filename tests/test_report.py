@@ -11,15 +11,39 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
-from pipeline import charts, paths, report
+from pipeline import charts, gallery, paths, prepared, report, store
 from pipeline.config import Row, Study
+from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = ["cat", "dog|wolf"]
 METRICS = [f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "auc")]
+
+
+DATASETS = ("digits", "cifar", "other")
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data sets of ten images in two classes, six of them test images."""
+    folder = tmp_path_factory.mktemp("data")
+    images, labels = torch.arange(10 * 16, dtype=torch.uint8).view(10, 1, 4, 4), torch.arange(10) % 2
+    about = {"classes": CLASSES, "source": "test", "counts": {"train": 2, "validation": 2, "test": 6}}
+    for name in DATASETS:
+        prepared.write(folder / name, images, labels, about, mean=torch.zeros(1), std=torch.ones(1))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def prepared_data(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every report finds the test images that its gallery shows."""
+    monkeypatch.setattr(paths, "DATA", data_folder)
 
 
 def make_row(**changes: Any) -> Row:
@@ -56,6 +80,8 @@ def write_outputs(folder: Path, row: Row, accuracies: Sequence[float | None]) ->
     """A row's outputs; an accuracy of None is a run that failed."""
     folder.mkdir(parents=True, exist_ok=True)
     seeds, curves = [], []
+    data = paths.prepared(row.dataset)
+    logits = {"labels": prepared.read(data, prepared.TEST)[1].contiguous()}
     for seed, accuracy in zip(row.seeds, accuracies, strict=True):
         line: dict[str, Any] = {"seed": seed, "status": "failed", "reason": "training loss not finite in epoch 2"}
         line |= {"epochs": 3, "best_epoch": 2, "parameters": 12345}
@@ -65,13 +91,19 @@ def write_outputs(folder: Path, row: Row, accuracies: Sequence[float | None]) ->
         if accuracy is not None:
             line |= dict.fromkeys(numbers, 0.125) | {"status": "finished", "reason": None, "test_accuracy": accuracy}
             line |= {f"class_accuracy_{CLASSES[0]}": 0.75}
+            logits[f"seed-{seed}"] = torch.randn(6, 2)
         seeds.append(line)
         for epoch in range(1, 4):
             numbers = dict.fromkeys(METRICS, 1 - 0.5**epoch * (1 + 0.1 * seed))
             curves.append({"seed": seed, "epoch": epoch, "lr": 0.001} | numbers)
     write_table(folder / "seeds.csv", seeds)
     write_table(folder / "curves.csv", curves)
-    spec = {"data": "d" * 32, "code": "c" * 32, "row": row.model_dump(mode="json", exclude={"published"})}
+    save_file(logits, folder / "logits.safetensors")
+    spec = {
+        "data": store.data_digest(data),
+        "code": "c" * 32,
+        "row": row.model_dump(mode="json", exclude={"published"}),
+    }
     spec |= {"classes": CLASSES, "images": {"train": 1000, "validation": 60, "test": 360}, "source": "digits (test)"}
     (folder / "spec.json").write_text(json.dumps(spec))
     (folder / "metrics.json").write_text("{}")
@@ -95,18 +127,23 @@ def measure(tmp_path: Path) -> Measure:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose plan, runs and reports lie in a temporary folder."""
-    for name in ("PLAN", "RUNS", "REPORTS"):
+    for name in ("PLAN", "RUNS", "DIAGNOSIS", "REPORTS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     return tmp_path
 
 
 def plan_study(root: Path, rows: dict[str, Row]) -> PlannedStudy:
-    """A study as the stage `plan` writes it."""
+    """A study as the stage `plan` writes it, with a diagnosis in which nothing applied."""
     study = make_study(rows)
-    folder = root / "plan" / "studies"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "s.json").write_text(study.model_dump_json())
+    for folder in ("plan/studies", "diagnosis/s"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "plan" / "studies" / "s.json").write_text(study.model_dump_json())
+    runs = [{"row": name, "seed": seed, "status": "finished"} for name, row in rows.items() for seed in row.seeds]
+    write_table(root / "diagnosis" / "s" / "runs.csv", runs)
+    (root / "diagnosis" / "s" / "layers.csv").write_text("row,seed,layer,case\n")
+    (root / "plan" / "claims").mkdir(exist_ok=True)
+    (root / "plan" / "claims" / "s.json").write_text("{}")
     return study
 
 
@@ -231,7 +268,7 @@ def test_data_sets_are_ranked_apart(measure: Measure, tmp_path: Path) -> None:
     }
     study = make_study({name: row for name, (row, _) in rows.items()})
     groups = measure(rows)
-    text = report.markdown(study, groups)
+    text = report.markdown(study, groups, gallery.load(groups))
     assert [[result.name for result in group] for group in groups] == [["a", "b"], ["c"]]
     assert "**Answer on `cifar`.** `c` has the highest" in text
     assert line_of(text, "c", "Ranking on `cifar`")[0] == "1"
@@ -247,7 +284,7 @@ def test_tables_are_whole(measure: Measure) -> None:
     }
     text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), measure(rows))
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for lines in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert r"dog\|wolf" in text
@@ -276,7 +313,8 @@ def test_show_prints_the_same_and_writes_nothing(
     run_stage(monkeypatch, "s")
     printed = capsys.readouterr().out
     files = sorted(fingerprint(project / "reports"))
-    assert files == ["s.md", *(f"s/{name}.svg" for name in ("accuracy", "auc", "learning-rate", "loss", "runs"))]
+    figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "gallery", "learning-rate", "loss", "runs")]
+    assert files == sorted(["s.md", "s/results.csv", *figures])
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     run_stage(monkeypatch, "--show", "s")
     assert capsys.readouterr().out == printed
@@ -291,6 +329,8 @@ def test_show_prints_the_same_and_writes_nothing(
     [
         ("seeds.csv", None, "runs/s/a/seeds.csv: missing; run 'dvc repro report@s'"),
         ("curves.csv", None, "runs/s/a/curves.csv: missing; run 'dvc repro report@s'"),
+        ("logits.safetensors", None, "runs/s/a/logits.safetensors: missing; run 'dvc repro train@a'"),
+        ("logits.safetensors", "{", "runs/s/a/logits.safetensors: damaged; run 'dvc checkout --force train@a'"),
         ("spec.json", None, "runs/s/a/spec.json: missing; run 'dvc repro report@s'"),
         ("spec.json", "{", "runs/s/a/spec.json: damaged; run 'dvc checkout --force train@a'"),
         ("spec.json", "[]", "runs/s/a/spec.json: damaged; run 'dvc checkout --force train@a'"),
@@ -380,18 +420,52 @@ def test_same_outputs_same_bytes(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text(make_study(rows).model_dump_json())
     (tmp_path / "matplotlibrc").write_text("axes.linewidth: 3\npath.simplify: False\nfont.family: serif\n")
     code = (
-        "import pathlib, sys; from pipeline import plan, report; root = pathlib.Path(sys.argv[1]);"
+        "import pathlib, sys; from pipeline import paths, plan, report; root = pathlib.Path(sys.argv[1]);"
+        "paths.DATA = pathlib.Path(sys.argv[3]);"
         "study = plan.PlannedStudy.model_validate_json((root / 'study.json').read_bytes());"
         "report.write(study, report.load(study, root / 'runs'), root / sys.argv[2])"
     )
     prints = []
     for number, configuration in enumerate(({}, {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")})):
         environment = os.environ | {"PYTHONHASHSEED": str(number)} | configuration
-        command = [sys.executable, "-c", code, str(tmp_path), f"reports-{number}"]
+        command = [sys.executable, "-c", code, str(tmp_path), f"reports-{number}", str(paths.DATA)]
         subprocess.run(command, env=environment, cwd=ROOT, check=True)
         prints.append(fingerprint(tmp_path / f"reports-{number}"))
     assert prints[0] == prints[1]
-    assert len(prints[0]) == 6
+    assert len(prints[0]) == 8
+
+
+def test_the_gallery_shows_what_the_logits_say(measure: Measure) -> None:
+    """Else a picture is shown with the class or the confidence of another one, or for a row that failed."""
+    groups = measure({"a": (make_row(), WINNER), "b": (make_row(), (0.5, None, 0.5)), "dead": (make_row(), [None] * 3)})
+    (shown,) = gallery.load(groups)
+    images, labels = prepared.read_arrays(paths.prepared("digits"), prepared.TEST)
+    logits = load_file(groups[0][1].folder / "logits.safetensors")
+    mean = torch.stack([logits["seed-0"], logits["seed-2"]]).double().softmax(2).mean(0)
+    assert [exhibit.number for exhibit in shown.first] == [0, 1]
+    for exhibit in shown.first + shown.disputed:
+        assert exhibit.label == CLASSES[labels[exhibit.number]]
+        assert np.array_equal(exhibit.pixels, images[exhibit.number, 0])
+        assert [said.row for said in exhibit.said] == ["a", "b"]
+        predicted = int(mean[exhibit.number].argmax())
+        assert exhibit.said[1].predicted == CLASSES[predicted]
+        assert exhibit.said[1].confidence == pytest.approx(float(mean[exhibit.number, predicted]))
+        assert exhibit.said[1].right == (predicted == labels[exhibit.number])
+        assert exhibit.said[1].networks == 2
+    (alone,) = gallery.load([groups[0][:1]])
+    assert len(alone.first) == 2 and alone.disputed == []
+    assert gallery.load([groups[0][2:]]) == []
+
+
+def test_the_gallery_refuses_other_images(measure: Measure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Else a report shows images that no row was tested on, under numbers that look like theirs."""
+    (group,) = measure({"a": (make_row(), WINNER)})
+    group[0].spec["data"] = "d" * 32
+    with pytest.raises(UserError, match="digits: not the images that a was trained on; run 'dvc repro'"):
+        gallery.load([group])
+    monkeypatch.setattr(paths, "DATA", tmp_path / "nowhere")
+    with pytest.raises(UserError, match="nowhere/digits: No such file or directory; run 'dvc repro prepare@digits'"):
+        gallery.load([group])
 
 
 def test_figures_of_odd_studies(measure: Measure, tmp_path: Path) -> None:
@@ -408,7 +482,7 @@ def test_figures_of_odd_studies(measure: Measure, tmp_path: Path) -> None:
     report.write(make_study({name: row for name, (row, _) in rows.items()}), groups, tmp_path / "reports")
     only_dead = [[result for result in groups[0] if result.name == "dead"]]
     report.write(make_study({"dead": make_row()}), only_dead, tmp_path / "dead")
-    assert len(list((tmp_path / "dead" / "s").iterdir())) == 5
+    assert len(list((tmp_path / "dead" / "s").glob("*.svg"))) == 5
 
 
 def test_curves_are_summarized_over_seeds() -> None:
