@@ -4,6 +4,10 @@ import csv
 import hashlib
 import json
 import math
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline import inference, prepared, run, workers
+from pipeline import forkserver, inference, prepared, run, workers
 from pipeline.config import Row
 
 FILES = ("result.json", "curves.csv", "logits.safetensors", "weights.safetensors")
@@ -188,3 +192,20 @@ def test_a_crash_ends_one_run_and_says_why(data: Path, make_row: MakeRow, tmp_pa
     assert "absent/fit.safetensors" in ends[0].content
     assert ends[1].kind == "end"
     assert (good / "result.json").exists()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_workers_keep_the_memory_that_they_free() -> None:
+    """Broken: each step would wait for the system to hand out its activations anew, page by page."""
+    faults = """
+import resource
+for step in range(12):
+    if step == 2:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytearray(40_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    environment = os.environ | forkserver.ENVIRONMENT
+    printed = subprocess.run([sys.executable, "-c", faults], env=environment, capture_output=True, check=True).stdout
+    pages = 40_000_000 / os.sysconf("SC_PAGESIZE")
+    assert int(printed) < pages / 10
