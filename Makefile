@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint ui serve lock
+.PHONY: help install quickstart test lint ui serve lock plot
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -51,3 +51,6 @@ serve: $(INSTALLED) ## Answer images with the best network of STUDY on http://12
 lock: ## Pin all dependencies anew in requirements.lock (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+
+plot: ## Bundle the chart library of the HTML reports anew (needs npm)
+	pipeline/assets/plot.sh

@@ -61,7 +61,7 @@ class LoggedRun:
         path = self.folder / "logged.json"
         entries = read_json(path) or {}
         about = vars(self) | {"row": self.row.model_dump()}
-        entries[f"{tracking_uri()} {self.study}/{self.name}"] = {"state": state, "about": about}
+        entries[_entry(self.study, self.name)] = {"state": state, "about": about}
         write_json(path, entries)
 
 
@@ -84,8 +84,25 @@ def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
             if entry["state"] == "logged":
                 runs.pop(identity, None)
             elif identity not in runs and not is_training(about["study"], about["name"]):
-                runs[identity] = LoggedRun(**(about | {"row": Row.model_validate(about["row"])}))
+                runs[identity] = _run(about)
     return list(runs.values())
+
+
+def recorded(study: str, name: str, key: str) -> LoggedRun | None:
+    """A run that the present tracking store was given by this project; None where the run store has no trace of it."""
+    entries = read_json(paths.STORE / "runs" / key / "logged.json") or {}
+    entry = entries.get(_entry(study, name))
+    return _run(entry["about"]) if entry else None
+
+
+def _run(about: dict[str, Any]) -> LoggedRun:
+    values: dict[str, Any] = about | {"row": Row.model_validate(about["row"])}
+    return LoggedRun(**values)
+
+
+def _entry(study: str, name: str) -> str:
+    """How logged.json names a row in the present tracking store; two rows may share a run."""
+    return f"{tracking_uri()} {study}/{name}"
 
 
 def mark_study(study: str, state: str) -> None:

@@ -3,10 +3,11 @@
     plan/datasets/<name>.json   a data set, defaults filled in
     plan/rows/<name>.json       a row without its publications, defaults filled in
     plan/studies/<name>.json    a study with its rows and their publications
+    plan/claims/<study>.json    the claims that a study tests
 
 Later stages depend on these files and not on params.yaml, so each of them runs again exactly when
 what it needs has changed: a row when it is edited, a report when a row of its study is edited, comes
-or goes, and nothing at all for a comment or for a default that is written out.
+or goes, or a claim about it, and nothing at all for a comment or for a default that is written out.
 """
 
 import json
@@ -22,7 +23,7 @@ from pipeline.errors import UserError, command
 
 T = TypeVar("T")
 
-KINDS = ("datasets", "rows", "studies")
+KINDS = ("datasets", "rows", "studies", "claims")
 """Folders of the plan."""
 
 
@@ -32,6 +33,18 @@ class PlannedStudy(Model):
     name: str
     study: Study
     rows: dict[str, Row]
+
+
+class PlannedClaim(Model):
+    """A claim as one study tests it."""
+
+    says: str
+    source: str
+    test: str
+
+
+Claims = dict[str, PlannedClaim]
+"""The claims that a study tests, in the order of params.yaml."""
 
 
 def write_plan(params: Params, target: Path = paths.PLAN) -> None:
@@ -46,6 +59,17 @@ def write_plan(params: Params, target: Path = paths.PLAN) -> None:
         rows = {key: row for key, row in params.rows.items() if row.study == name}
         planned = PlannedStudy(name=name, study=study, rows=rows)
         _write(target / "studies" / f"{name}.json", planned.model_dump(), sort=False)
+        claims = {key: claim.model_dump() for key, claim in claims_of(params, name).items()}
+        _write(target / "claims" / f"{name}.json", claims, sort=False)
+
+
+def claims_of(params: Params, study: str) -> Claims:
+    """The claims that a study tests."""
+    return {
+        name: PlannedClaim(says=claim.says, source=claim.source, test=claim.tests[study])
+        for name, claim in params.claims.items()
+        if study in claim.tests
+    }
 
 
 def read_dataset(name: str) -> Any:
@@ -61,6 +85,11 @@ def read_row(name: str) -> Row:
 def read_study(name: str) -> PlannedStudy:
     """The planned study of that name."""
     return _read("studies", name, TypeAdapter(PlannedStudy))
+
+
+def read_claims(study: str) -> Claims:
+    """The planned claims of the study of that name."""
+    return _read("claims", study, TypeAdapter(Claims))
 
 
 def _write(path: Path, content: dict[str, Any], sort: bool = True) -> None:

@@ -198,6 +198,21 @@ class MlflowLog:
         return self._experiments[study]
 
 
+def run_tags(run_id: str) -> dict[str, str]:
+    """The tags of a training run, among them `study`, `row`, `seed` and `key`.
+
+    Raises:
+        UserError: the present tracking store has no such run, or cannot be reached.
+    """
+    try:
+        tags = connect().get_run(run_id).data.tags
+    except Exception as error:  # of whatever a tracking server answers, or does not
+        raise UserError(f"{tracking_uri()}: {one_line(error)[:200]}") from None
+    if not {"study", "row", "seed", "key"} <= tags.keys():
+        raise UserError(f"run {run_id}: no training run of this project")
+    return tags
+
+
 @command
 def main() -> None:
     if len(sys.argv) == 3 and sys.argv[1] == "--links":

@@ -14,18 +14,16 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipeline import forkserver
 from pipeline.config import Row
-from pipeline.devices import uses_gpu
 from pipeline.errors import UserError
+from pipeline.slots import Slots, gpus, kind, wanted_jobs
 
 Report = Callable[[dict[str, Any]], None]
 """Takes what a worker says of its task while it works."""
@@ -56,11 +54,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a task: `start`, `report` with what it reports, `end`, or `crash` with the error."""
+    """What happened to a task: `start`, `report` with what it reports, `end`, or `crash` with the error; and `lost`,
+    where it is done on other machines, when it has to start again."""
 
     task: Task
     kind: str
     content: Any = None
+
+
+Events = Generator[Event, None, None]
+"""What happens to tasks, as it happens; to close it ends them."""
 
 
 @dataclass
@@ -68,62 +71,55 @@ class _Crew:
     """The processes of one task and the pipe of the first of them."""
 
     task: Task
-    slot: int
+    places: list[int]
     processes: list[Any]
     pipe: Connection
     error: str | None = None
     done: bool = False
 
-
-def default_jobs(row: Row) -> int:
-    """How many runs fit side by side: DISHARMONY_JOBS, or the cores (GPUs) that one run leaves for others."""
-    if wanted := os.environ.get("DISHARMONY_JOBS", ""):
-        if not wanted.isdecimal() or wanted == "0":
-            raise UserError(f"DISHARMONY_JOBS: found '{wanted}'; a number of runs side by side, 1 or more")
-        return int(wanted)
-    return max(1, len(_units(row)) // row.trainer.devices)
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
 
 
-def _units(row: Row) -> list[int]:
-    """The cores or GPUs that this process may use."""
-    if uses_gpu(row):
-        return list(range(torch.cuda.device_count()))
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
-def do_all(tasks: Iterable[Task], jobs: int, handle: Callable[[Event], None]) -> None:
-    """Does all tasks, `jobs` at a time, and hands on what happens.
+def do_all(tasks: Iterable[Task], jobs: int | None = None) -> Events:
+    """Does all tasks side by side on this machine, in their order, and says what happens.
 
     A crash of one stops no other. All workers end when this process does.
+
+    Args:
+        tasks: what to do, on CPUs or GPUs.
+        jobs: tasks side by side; None for `slots.wanted_jobs`, and one process per core or GPU where that is None.
     """
-    waiting, slots = deque(tasks), list(range(jobs))
-    crews: dict[Connection, _Crew] = {}
+    slots, crews = Slots(jobs or wanted_jobs()), dict[Connection, _Crew]()
+    queues: dict[str, deque[Task]] = {"cpu": deque(), "gpu": deque()}
+    for task in tasks:
+        queues[kind(task.row)].append(task)
     try:
-        while waiting or crews:
-            while waiting and slots:
-                crew = _start(waiting.popleft(), slots.pop(0))
-                crews[crew.pipe] = crew
-                handle(Event(crew.task, "start"))
+        while any(queues.values()) or crews:
+            for queue in queues.values():
+                while queue and (places := slots.take(queue[0].row)) is not None:
+                    crew = _start(queue.popleft(), places)
+                    crews[crew.pipe] = crew
+                    yield Event(crew.task, "start")
             for pipe in wait(list(crews)):
                 assert isinstance(pipe, Connection)
                 crew = crews[pipe]
                 try:
-                    kind, content = pipe.recv()
-                except EOFError:
+                    what, content = pipe.recv()
+                except EOFError:  # none of its processes is left
                     del crews[pipe]
-                    slots.append(crew.slot)
-                    handle(_end(crew))
+                    slots.give(crew.task.row, crew.places)
+                    yield _end(crew)
                     continue
-                if kind == "report":
-                    handle(Event(crew.task, kind, content))
+                if what == "report":
+                    yield Event(crew.task, what, content)
                     continue
                 crew.done, crew.error = True, content
-                for process in crew.processes:  # those of a distributed run would wait for each other for ever
-                    process.kill()
+                crew.kill()  # the workers of a distributed run would wait for each other for ever
     finally:
         for crew in crews.values():
-            for process in crew.processes:
-                process.kill()
+            crew.kill()
 
 
 def last_words(crash: Event) -> str:
@@ -134,7 +130,7 @@ def last_words(crash: Event) -> str:
     return lines[-1]
 
 
-def _start(task: Task, slot: int) -> _Crew:
+def _start(task: Task, places: list[int]) -> _Crew:
     context = forkserver.context()
     receive, send = context.Pipe(duplex=False)
     devices = task.row.trainer.devices
@@ -150,15 +146,14 @@ def _start(task: Task, slot: int) -> _Crew:
                 "NODE_RANK": "0",
                 "LOCAL_RANK": str(rank),
             }
-        if uses_gpu(task.row):
-            units = _units(task.row)
-            mine = [units[(slot * devices + index) % len(units)] for index in range(devices)]
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
+        if kind(task.row) == "gpu":
+            names = gpus()
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(names[place] for place in places)
         process = context.Process(target=_work, args=(task, rank, environment, send))
         process.start()
         processes.append(process)
     send.close()
-    return _Crew(task, slot, processes, receive)
+    return _Crew(task, places, processes, receive)
 
 
 def _end(crew: _Crew) -> Event:

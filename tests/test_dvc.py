@@ -21,17 +21,21 @@ HARMLESS = {
     "pipeline/complaints.py": "words of error messages",
     "pipeline/errors.py": "words of error messages",
     "pipeline/paths.py": "where files lie, not what is in them",
+    "pipeline/progress.py": "shows progress",
     "pipeline/storage.py": "writes bytes that it is given",
 }
 PLANNED = {
     "pipeline/config.py": "its meaning arrives resolved, in the planned file that the stage depends on",
     "pipeline/plan.py": "reads that file",
 }
+CLAIMS = {
+    "pipeline/contrasts.py": "of claims, which plan checks",
+    "pipeline/quantities.py": "of claims, which plan checks",
+}
 WORKING = {
     "pipeline/workers.py": "starts processes",
     "pipeline/forkserver.py": "starts processes",
     "pipeline/store.py": "finds folders by key",
-    "pipeline/progress.py": "shows progress",
 }
 ORDERING = WORKING | {
     "pipeline/code.py": "copies digests",
@@ -48,15 +52,17 @@ MODELS = {"models/normalize.py": "not used by this stage"} | {
 READING = {
     "pipeline/measured.py": "finds which runs finished",
     "pipeline/diagnosed.py": "not asked for by this stage",
+    "pipeline/predictions.py": "pictures of the report",
     "pipeline/stats.py": "intervals of the report",
 }
 TRAINING = {f"pipeline/{name}.py": "trains, which this stage leaves to others" for name in ("metrics", "module", "run")}
+CHECKING = {"pipeline/store.py": "compares digests"}
 STAGES = {
     "plan": (HARMLESS | {"models/normalize.py": "holds no row"}, ["pipeline/plan.py"]),
-    "prepare": (HARMLESS | PLANNED | MODELS, ["pipeline/prepare.py"]),
-    "code": (HARMLESS | PLANNED | ORDERING, ["pipeline/code.py", "pipeline/train.py", "pipeline/run.py"]),
-    "diagnose": (HARMLESS | PLANNED | WORKING | READING | TRAINING, ["pipeline/diagnose.py"]),
-    "report": (HARMLESS | PLANNED | MODELS, ["pipeline/report.py"]),
+    "prepare": (HARMLESS | PLANNED | CLAIMS | MODELS, ["pipeline/prepare.py"]),
+    "code": (HARMLESS | PLANNED | CLAIMS | ORDERING, ["pipeline/code.py", "pipeline/train.py", "pipeline/run.py"]),
+    "diagnose": (HARMLESS | PLANNED | CLAIMS | WORKING | READING | TRAINING, ["pipeline/diagnose.py"]),
+    "report": (HARMLESS | PLANNED | MODELS | CHECKING, ["pipeline/report.py"]),
 }
 
 
