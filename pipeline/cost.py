@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Row
+from pipeline.environment import cpu_name
 from pipeline.storage import read_json, write_json
 
 
@@ -63,7 +64,7 @@ def machine(row: Row) -> dict[str, str]:
 
     gpu = f"{row.trainer.devices} × {torch.cuda.get_device_name()}" if uses_gpu(row) else "none"
     return {
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": str(os.cpu_count()),
         "threads": str(row.trainer.devices),
         "gpu": gpu,
@@ -71,10 +72,3 @@ def machine(row: Row) -> dict[str, str]:
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
-
-
-def _cpu() -> str:
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text().splitlines() if about.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
