@@ -34,12 +34,14 @@ CLAIMS = {
 }
 WORKING = {
     "pipeline/workers.py": "starts processes",
+    "pipeline/slots.py": "decides when, and on which GPU",
     "pipeline/forkserver.py": "starts processes",
     "pipeline/store.py": "finds folders by key",
 }
 ORDERING = WORKING | {
     "pipeline/code.py": "copies digests",
     "pipeline/train.py": "decides which runs train, not how",
+    "pipeline/training.py": "finds the runs of a row, and hands them to what writes its outputs",
     "pipeline/logbook.py": "sends what is logged",
     "pipeline/tracking.py": "logs",
     "pipeline/figures.py": "pictures for the log",
