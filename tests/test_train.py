@@ -54,6 +54,8 @@ def test_failed_runs_are_named_in_the_summary() -> None:
 class InTurn:
     """An engine that does one task after the other in this process, and crashes where it is told to."""
 
+    here = True
+
     def __init__(self, crashing: str = "") -> None:
         self.crashing = crashing
         self.done: list[Task] = []
