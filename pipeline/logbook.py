@@ -95,7 +95,7 @@ class Tracker:
         self._send("begin", run)
 
     def epoch(self, run: LoggedRun, line: dict[str, Any]) -> None:
-        """A run has finished an epoch; `line` is one of curves.csv."""
+        """A run has finished an epoch; `line` is one of curves.csv, and `epoch_seconds`, which only the log knows."""
         self._send("epoch", run, line, now())
 
     def end(self, run: LoggedRun, speed: dict[str, float] | None = None) -> None:

@@ -1,57 +1,59 @@
-"""What a row's training shows while it goes on: one bar in a terminal, a line per run elsewhere."""
+"""What a stage shows while it works: one bar in a terminal, a line now and then elsewhere."""
 
 import sys
 import time
-from typing import Any
+from collections.abc import Hashable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINE_SECONDS = 30.0
-"""Where there is no terminal, a line at most this often says how far a row is."""
+"""Where there is no terminal, a line at most this often says how far a stage is."""
 
 
-class RowProgress:
-    """Progress of all runs of a row, counted in epochs. A context manager.
+class StageProgress:
+    """Progress of tasks side by side, counted in steps. A context manager.
 
     Args:
-        name: of the row.
-        runs: how many runs train.
-        epochs: of each run at most.
+        name: of what is worked on.
+        tasks: how many there are.
+        steps: of each task at most.
+        unit: what a step is, in the plural.
     """
 
-    def __init__(self, name: str, runs: int, epochs: int) -> None:
-        self.name, self.runs, self.epochs = name, runs, epochs
-        self.done: dict[int, int] = {}
+    def __init__(self, name: str, tasks: int, steps: int, unit: str) -> None:
+        self.name, self.total, self.steps, self.unit = name, tasks * steps, steps, unit
+        self.done: dict[Hashable, int] = {}
         console = Console(file=sys.stderr)
         self.terminal = console.is_terminal
         # 80 columns hold the longest row names with this.
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=14),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} epochs {task.fields[note]}"),
+            TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {unit} {{task.fields[note]}}"),
             TimeRemainingColumn(compact=True),
         )
         self._bar = Progress(*columns, console=console, transient=True, disable=not self.terminal)
-        self._task = self._bar.add_task(name, total=runs * epochs, note="")
+        self._task = self._bar.add_task(name, total=self.total, note="")
         self._spoke = time.monotonic()
 
-    def __enter__(self) -> "RowProgress":
+    def __enter__(self) -> "StageProgress":
         self._bar.start()
         return self
 
     def __exit__(self, *args: object) -> None:
         self._bar.stop()
 
-    def epoch(self, seed: int, line: dict[str, Any]) -> None:
-        """A run has finished an epoch."""
-        self.done[seed] = int(line["epoch"])
-        self._show(f"seed {seed} val {line['val_accuracy']:.3f}")
+    def step(self, task: Hashable, done: int, note: str) -> None:
+        """A task has done so many steps."""
+        self.done[task] = done
+        self._show(note)
 
-    def end(self, seed: int, text: str) -> None:
-        """A run is over."""
-        self.done[seed] = self.epochs  # early stopping counts as done
-        self._bar.console.print(f"{self.name} seed {seed}: {text}", highlight=False, markup=False)
+    def end(self, task: Hashable, text: str = "") -> None:
+        """A task is over; says so, if there is something to say."""
+        self.done[task] = self.steps  # early stopping counts as done
+        if text:
+            self._bar.console.print(text, highlight=False, markup=False)
         self._show("")
 
     def _show(self, note: str) -> None:
@@ -59,4 +61,4 @@ class RowProgress:
         self._bar.update(self._task, completed=done, note=note)
         if not self.terminal and time.monotonic() - self._spoke > LINE_SECONDS:
             self._spoke = time.monotonic()
-            print(f"{self.name}: {done} of {self.runs * self.epochs} epochs; {note}", file=sys.stderr)
+            print(f"{self.name}: {done} of {self.total} {self.unit}; {note}".rstrip("; "), file=sys.stderr)

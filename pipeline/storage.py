@@ -1,9 +1,12 @@
 """Files that are either whole or absent."""
 
+import csv
+import io
 import json
 import math
 import os
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,15 @@ def write_json(path: Path, content: Any) -> None:
     """JSON with sorted keys, one per line; a number that is not finite becomes null, since JSON has none."""
     text = json.dumps(_finite(content), indent=2, sort_keys=True, allow_nan=False)
     write_atomically(path, (text + "\n").encode())
+
+
+def write_csv(path: Path, columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> None:
+    """CSV; floats with all their digits, so that equal bytes are equal numbers, and nothing for None."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_atomically(path, text.getvalue().encode())
 
 
 def _finite(content: Any) -> Any:

@@ -1,7 +1,9 @@
 """The run store: finished and half-finished runs, outside the DVC outputs, which DVC deletes before a rerun.
 
     .store/runs/<key>/           one run, see run.py; `logged.json` says what it is and where it is logged
+    .store/diagnoses/<key>/      the measures of one run, see diagnosis.py
     .store/rows/<study>/<row>    whether the row's last training was completed
+    .store/studies/<study>       whether the study's last diagnosis was completed
     .store/locks/                one writer per row, one per run
 
 A key stands for all that decides a run's numbers: the row without its names and seeds, the seed, the
@@ -13,6 +15,9 @@ import hashlib
 import json
 import os
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +65,9 @@ def run_key(spec: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def run_folder(key: str) -> Path:
-    """Where a run lies; made if it is not there."""
-    folder = paths.STORE / "runs" / key
+def run_folder(key: str, kind: str = "runs") -> Path:
+    """Where a run, or what `kind` says of it, lies; made if it is not there."""
+    folder = paths.STORE / kind / key
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -111,41 +116,56 @@ class Lock:
         self._lock.release()
 
 
-def row_lock(study: str, row: str, wait: bool) -> Lock:
-    """Held by whoever trains a row."""
-    return Lock(f"{study}.{row}.row", wait)
+@contextmanager
+def held(name: str, doing: str) -> Iterator[None]:
+    """Holds a lock; while another process has it, says what that is doing and waits."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(Lock(name, wait=False))
+        except Locked as locked:
+            print(f"process {locked.owner} is {doing}; waiting for it", file=sys.stderr)
+            stack.enter_context(Lock(name, wait=True))
+        yield
+
+
+def row_lock(study: str, row: str) -> str:
+    """The name of the lock of whoever trains a row."""
+    return f"{study}.{row}.row"
 
 
 def run_lock(folder: Path) -> Lock:
-    """Held by whoever trains a run."""
+    """Held by whoever works on a run."""
     return Lock(f"{folder.name}.run", wait=True)
 
 
 def is_training(study: str, row: str) -> bool:
     """Whether some process trains a row at this moment."""
     try:
-        with row_lock(study, row, wait=False):
+        with Lock(row_lock(study, row), wait=False):
             return False
     except Locked:
         return True
 
 
 class Attempt:
-    """Whether the last training of a row was completed, to tell a forced rerun from a resumed one.
+    """Whether the last run of a stage was completed, to tell a forced rerun from a resumed one.
 
     DVC runs a stage again for a reason: something that it depends on has changed, or `-f`, or its last
-    run did not complete. Only the second wants runs trained again that the store holds.
+    run did not complete. Only the second wants work done again that the store holds.
+
+    Args:
+        parts: where the store notes it: `rows`, study and row, or `studies` and study.
     """
 
-    def __init__(self, study: str, row: str) -> None:
-        self._path = paths.STORE / "rows" / study / f"{row}.json"
+    def __init__(self, *parts: str) -> None:
+        self._path = paths.STORE.joinpath(*parts[:-1], f"{parts[-1]}.json")
 
     def unfinished(self) -> bool:
-        """A training has begun and not been completed: it was killed."""
-        return (read_json(self._path) or {}).get("state") == "training"
+        """The stage has begun and not been completed: it was killed."""
+        return (read_json(self._path) or {}).get("state") == "begun"
 
     def begin(self) -> None:
-        write_json(self._path, {"state": "training"})
+        write_json(self._path, {"state": "begun"})
 
     def complete(self) -> None:
         write_json(self._path, {"state": "complete"})
@@ -156,7 +176,7 @@ def is_forced(stage: str | None, attempt: Attempt) -> bool:
 
     Args:
         stage: what DVC calls the stage, from DVC_STAGE; None outside of DVC, where nothing is forced.
-        attempt: the row's last training.
+        attempt: the stage's last run.
     """
     if stage is None or attempt.unfinished():
         return False
@@ -164,10 +184,16 @@ def is_forced(stage: str | None, attempt: Attempt) -> bool:
     entry = _yaml(lock).get("stages", {}).get(stage) if lock.exists() else None
     if entry is None:
         return False
-    return all(
-        (paths.ROOT / dep["path"]).is_file() and digest(paths.ROOT / dep["path"]) == dep.get("md5")
-        for dep in entry.get("deps", [])
-    )
+    return all(_dvc_digest(paths.ROOT / dep["path"]) == dep.get("md5") for dep in entry.get("deps", []))
+
+
+def _dvc_digest(path: Path) -> str | None:
+    """What dvc.lock holds of a file or folder; None where there is neither."""
+    if path.is_dir():
+        files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+        listing = json.dumps([{"md5": digest(path / file), "relpath": file} for file in files])
+        return f"{hashlib.md5(listing.encode()).hexdigest()}.dir"
+    return digest(path) if path.is_file() else None
 
 
 def _yaml(path: Path) -> Any:

@@ -23,7 +23,7 @@ from pipeline.config import Row
 from pipeline.devices import uses_gpu
 from pipeline.errors import UserError, command
 from pipeline.logbook import LoggedRun, Tracker, unlogged
-from pipeline.progress import RowProgress
+from pipeline.progress import StageProgress
 
 
 @command
@@ -32,13 +32,8 @@ def main() -> None:
         raise UserError("usage: pipeline/python -m pipeline.train ROW")
     name = sys.argv[1]
     row = plan.read_row(name)
-    try:
-        with store.row_lock(row.study, name, wait=False):
-            train_row(name, row)
-    except store.Locked as locked:
-        print(f"{name}: process {locked.owner} is training this row; waiting for it", file=sys.stderr)
-        with store.row_lock(row.study, name, wait=True):
-            train_row(name, row)
+    with store.held(store.row_lock(row.study, name), f"training row {name}"):
+        train_row(name, row)
 
 
 def train_row(name: str, row: Row) -> None:
@@ -51,7 +46,7 @@ def train_row(name: str, row: Row) -> None:
     check_fit(name, row, prepared.info(data))
     digests = {"data": store.data_digest(data), "code": store.code_digest()}
     runs = describe(name, row, **digests)
-    attempt = store.Attempt(row.study, name)
+    attempt = store.Attempt("rows", row.study, name)
     if store.is_forced(os.environ.get("DVC_STAGE"), attempt):
         for run in runs:
             store.clear(run.folder)
@@ -79,26 +74,24 @@ def train_missing(name: str, row: Row, missing: list[LoggedRun], tracker: Tracke
     crashes: list[str] = []
     spent = {run.seed: Counter[str]() for run in missing}
     jobs = min(workers.default_jobs(row), max(1, len(tasks)))
-    with RowProgress(name, len(tasks), row.epochs) as progress:
+    with StageProgress(name, len(tasks), row.epochs, "epochs") as progress:
 
         def handle(event: workers.Event) -> None:
             run = by_seed[event.task.seed]
             if event.kind == "start":
                 tracker.begin(run)
-            elif event.kind == "epoch":
+            elif event.kind == "report":
+                line = event.content["epoch"]
                 spent[run.seed].update({key: value for key, value in event.content.items() if key != "epoch"})
-                progress.epoch(run.seed, event.content["epoch"])
-                tracker.epoch(run, event.content["epoch"])
+                progress.step(run.seed, int(line["epoch"]), f"seed {run.seed} val {line['val_accuracy']:.3f}")
+                tracker.epoch(run, line | {"epoch_seconds": event.content["seconds"]})
             elif event.kind == "end":
-                progress.end(run.seed, outcome(store.result(run.folder)))
+                progress.end(run.seed, f"{name} seed {run.seed}: {outcome(store.result(run.folder))}")
                 tracker.end(run, speed(spent[run.seed]))
             else:
-                lines = event.content.strip().splitlines()
-                crashes.append(f"seed {run.seed}: {lines[-1]}")
-                if len(lines) > 1:  # a bug keeps its traceback
-                    print(event.content, file=sys.stderr)
+                crashes.append(f"seed {run.seed}: {workers.last_words(event)}")
 
-        workers.train_all(tasks, jobs, handle)
+        workers.do_all(tasks, jobs, handle)
     return crashes
 
 

@@ -1,6 +1,6 @@
-"""Runs side by side: one worker process per run and device, forked from a server that has imported torch.
+"""Work side by side: one worker process per task and device, forked from a server that has imported torch.
 
-Every worker computes with one thread, so a run's numbers do not depend on how many run beside it or on
+Every worker computes with one thread, so its numbers do not depend on how many run beside it or on
 the number of cores; cores are used by running several. A run on several devices is several workers
 that know each other (`torch.distributed`), started here and not by Lightning, which would start the
 whole program again.
@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import traceback
 from collections import deque
@@ -26,20 +27,36 @@ from pipeline.config import Row
 from pipeline.devices import uses_gpu
 from pipeline.errors import UserError
 
+Report = Callable[[dict[str, Any]], None]
+"""Takes what a worker says of its task while it works."""
+
 
 @dataclass(frozen=True)
 class Task:
-    """One run to train."""
+    """What one worker does: here, to train a run. Other work is another class of tasks.
+
+    Args:
+        row: its trainer says where and on how many devices the work is done.
+        seed: of all random numbers.
+        data: a folder that `prepare` wrote.
+        folder: the work is done when this holds a result, as `store.result` reads it.
+    """
 
     row: Row
     seed: int
     data: Path
     folder: Path
 
+    def work(self, report: Report) -> None:
+        """Called in the worker; what it needs beyond this module it imports there."""
+        from pipeline import run
+
+        run.train(self.row, self.seed, self.data, self.folder, report)
+
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a run: `start`, `epoch` with what it reports, `end`, or `crash` with the error."""
+    """What happened to a task: `start`, `report` with what it reports, `end`, or `crash` with the error."""
 
     task: Task
     kind: str
@@ -74,10 +91,10 @@ def _units(row: Row) -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def train_all(tasks: Iterable[Task], jobs: int, handle: Callable[[Event], None]) -> None:
-    """Trains all tasks, `jobs` at a time, and hands on what happens.
+def do_all(tasks: Iterable[Task], jobs: int, handle: Callable[[Event], None]) -> None:
+    """Does all tasks, `jobs` at a time, and hands on what happens.
 
-    A crash of one run stops no other. All workers end when this process does.
+    A crash of one stops no other. All workers end when this process does.
     """
     waiting, slots = deque(tasks), list(range(jobs))
     crews: dict[Connection, _Crew] = {}
@@ -97,7 +114,7 @@ def train_all(tasks: Iterable[Task], jobs: int, handle: Callable[[Event], None])
                     slots.append(crew.slot)
                     handle(_end(crew))
                     continue
-                if kind == "epoch":
+                if kind == "report":
                     handle(Event(crew.task, kind, content))
                     continue
                 crew.done, crew.error = True, content
@@ -107,6 +124,14 @@ def train_all(tasks: Iterable[Task], jobs: int, handle: Callable[[Event], None])
         for crew in crews.values():
             for process in crew.processes:
                 process.kill()
+
+
+def last_words(crash: Event) -> str:
+    """Why a task crashed, in a line; of a bug the traceback is printed."""
+    lines = crash.content.strip().splitlines()
+    if len(lines) > 1:
+        print(crash.content, file=sys.stderr)
+    return lines[-1]
 
 
 def _start(task: Task, slot: int) -> _Crew:
@@ -153,20 +178,19 @@ def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
-    from pipeline import run
     from pipeline.store import result, run_lock
 
     def report(content: dict[str, Any]) -> None:
         if rank == 0:
-            pipe.send(("epoch", content))
+            pipe.send(("report", content))
 
     try:
         if rank > 0:
-            run.train(task.row, task.seed, task.data, task.folder, report)
+            task.work(report)
             return  # the first one says when the run is over
         with run_lock(task.folder):
             if result(task.folder) is None:
-                run.train(task.row, task.seed, task.data, task.folder, report)
+                task.work(report)
         pipe.send(("done", None))
     except UserError as error:
         pipe.send(("done", str(error)))

@@ -106,7 +106,7 @@ def test_runs_side_by_side_give_the_bytes_of_runs_alone(data: Path, make_row: Ma
     for task in tasks:
         task.folder.mkdir()
     events: list[workers.Event] = []
-    workers.train_all(tasks, 2, events.append)
+    workers.do_all(tasks, 2, events.append)
     assert [event.kind for event in events].count("end") == 2
     for seed, expected in zip(row.seeds, alone, strict=True):
         assert digests(tmp_path / f"beside{seed}") == expected
@@ -165,8 +165,8 @@ def test_distributed_training_equals_one_process(data: Path, make_row: MakeRow, 
     trained(one, 0, data, tmp_path / "one")
     (tmp_path / "two").mkdir()
     events: list[workers.Event] = []
-    workers.train_all([workers.Task(two, 0, data, tmp_path / "two")], 1, events.append)
-    assert [event.kind for event in events] == ["start", *["epoch"] * 5, "end"], events[-1].content
+    workers.do_all([workers.Task(two, 0, data, tmp_path / "two")], 1, events.append)
+    assert [event.kind for event in events] == ["start", *["report"] * 5, "end"], events[-1].content
     weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
     for key, value in weights[0].items():
         torch.testing.assert_close(weights[1][key], value, rtol=0, atol=1e-5)
@@ -182,7 +182,7 @@ def test_a_crash_ends_one_run_and_says_why(data: Path, make_row: MakeRow, tmp_pa
     bad.mkdir()
     tasks = [workers.Task(make_row(), 0, tmp_path / "absent", bad), workers.Task(make_row(), 1, data, good)]
     events: list[workers.Event] = []
-    workers.train_all(tasks, 2, events.append)
+    workers.do_all(tasks, 2, events.append)
     ends = {event.task.seed: event for event in events if event.kind in ("end", "crash")}
     assert ends[0].kind == "crash"
     assert "absent/fit.safetensors" in ends[0].content
