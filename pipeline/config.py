@@ -23,6 +23,7 @@ from pipeline.tuning import Tuning
 if TYPE_CHECKING:
     from models import Backbone, Sentence  # torch, which reading a plan does not need
 
+
 class _Dataset(Model):
     validation: Fraction = Field(0.1, description="fraction of the training images held out for selection, per class")
     train_size: Positive | None = Field(

@@ -53,7 +53,7 @@ class StageProgress:
         """A task is over; says so, if there is something to say."""
         self.done[task] = self.steps  # early stopping counts as done
         if text:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
         self._show("")
 
     def _show(self, note: str) -> None:

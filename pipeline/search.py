@@ -9,7 +9,7 @@ nothing, because every place gets a study in memory of its own.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import (
@@ -27,9 +27,10 @@ from pipeline.tuning import Parameter, Tuning
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # its notes on every trial are not for users
 
 Distributions = Mapping[str, BaseDistribution]
+Direction = Literal["minimize", "maximize"]
 
 
-def direction(tuning: Tuning) -> str:
+def direction(tuning: Tuning) -> Direction:
     """Optuna's word for what is better."""
     return "minimize" if tuning.objective == "val_loss" else "maximize"
 
@@ -63,33 +64,36 @@ def propose(tuning: Tuning, known: Distributions, past: Sequence[FrozenTrial]) -
         A trial with values; `report` and `should_prune` work by themselves.
     """
     place = len(past)
+    finished = max(0, place - tuning.parallel + 1)
     study = optuna.create_study(
         study_name="tuning",  # hyperband derives brackets from it, so all rows of a study have the same
         direction=direction(tuning),
         sampler=_sampler(tuning, place),
         pruner=_pruner(tuning),
     )
-    finished = max(0, place - tuning.parallel + 1)
     for trial in past[:finished]:
         study.add_trial(trial)
     for trial in past[finished:]:
         going = create_trial(state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions)
         study.add_trial(going)
-    if tuning.sampler == "qmc":
+    if tuning.sampler == "qmc" or (tuning.sampler != "random" and finished < _startup(tuning)):
         study.enqueue_trial(_quasi_random(tuning, known, place))
     return study.ask(dict(known))
 
 
 def _sampler(tuning: Tuning, place: int) -> optuna.samplers.BaseSampler:
     """A sampler with no past of its own: what it knows is in the study."""
-    seed = streams.derive(tuning.seed, "trial", place) % 2**32
-    # Optuna draws the first ten at random, however few there are.
-    startup = min(10, max(1, tuning.trials // 4))
+    seed, startup = streams.derive(tuning.seed, "trial", place) % 2**32, _startup(tuning)
     if tuning.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
     if tuning.sampler == "gp":
         return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
     return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _startup(tuning: Tuning) -> int:
+    """How many results tpe and gp wait for; until then they take points that fill the space evenly."""
+    return min(10, max(1, tuning.trials // 4))
 
 
 def _quasi_random(tuning: Tuning, known: Distributions, place: int) -> dict[str, Any]:

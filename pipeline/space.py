@@ -13,6 +13,11 @@ from pipeline.tuning import Parameter
 
 Value = bool | int | float | str
 
+
+class Unfit(ValueError):
+    """Values that make no row; the message is one line."""
+
+
 FIXED = {
     "study": "names what is compared",
     "dataset": "names what is compared",
@@ -68,7 +73,7 @@ def _positions(row: Row) -> int:
 
 def value_at(row: Row, path: str) -> Any:
     """The row's own value under a key that it has; of equal dropout rates, the one."""
-    content = _content(row, [path])
+    content: Any = _content(row, [path])
     for step in path.split("."):
         content = content[int(step) if isinstance(content, list) else step]
     return content
@@ -78,7 +83,7 @@ def apply(row: Row, values: Mapping[str, Value]) -> Row:
     """The row with these values under these keys, and without its tuning.
 
     Raises:
-        ValidationError: it would be no row.
+        Unfit: it would be no row.
     """
     content = _content(row, values)
     for path, value in values.items():
@@ -87,7 +92,10 @@ def apply(row: Row, values: Mapping[str, Value]) -> Row:
         for step in steps:
             inside = inside[int(step) if isinstance(inside, list) else step]
         inside[int(last) if isinstance(inside, list) else last] = value
-    return Row.model_validate(content)
+    try:
+        return Row.model_validate(content)
+    except ValidationError as error:
+        raise Unfit(complain(Row, content, error)) from None
 
 
 def _content(row: Row, paths: Mapping[str, Value] | list[str]) -> dict[str, Any]:
@@ -115,9 +123,8 @@ def corners(key: str, row: TunedRow) -> Iterator[tuple[str, Row]]:
         for end, value in ends(parameter).items():
             try:
                 yield f"{where}.{path}.{end}", (corner := apply(row, {path: value}))
-            except ValidationError as error:
-                wrong = complain(Row, row.model_dump() | {path: value}, error)
-                raise UserError(f"{where}.{path}.{end}: {value} does not fit; {wrong}") from None
+            except Unfit as error:
+                raise UserError(f"{where}.{path}.{end}: {value} does not fit; {error}") from None
             if isinstance(value_at(corner, path), int) and not isinstance(parameter.step or 1, int):
                 raise UserError(f"{where}.{path}.step: {parameter.step}, but {path} is a whole number")
 

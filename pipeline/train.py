@@ -11,6 +11,7 @@ if __name__ == "__main__":
     forkserver.start()  # first: it imports what workers need while this process imports what it needs
 
 import os
+import shutil
 import sys
 from collections import Counter
 from typing import Any
@@ -43,7 +44,7 @@ def train_row(name: str, row: Row) -> None:
         UserError: a run crashed, or the row does not fit the data or the machine.
     """
     data = paths.prepared(row.dataset)
-    check_fit(name, row, prepared.info(data))
+    check_fit(plan.key(name), row, prepared.info(data))
     digests = {"data": store.data_digest(data), "code": store.code_digest()}
     runs = describe(name, row, **digests)
     attempt = store.Attempt("rows", row.study, name)
@@ -62,7 +63,10 @@ def train_row(name: str, row: Row) -> None:
         raise UserError(f"{name}: {len(crashes)} of {len(runs)} runs crashed; the first: {crashes[0]}")
     folders = {run.seed: run.folder for run in runs}
     spec = digests | {"row": row.model_dump(exclude={"published"})}
-    written = results.write(spec, folders, data, paths.RUNS / row.study / name, paths.RUNS / f".draft-{name}")
+    target = paths.RUNS / row.study / name
+    written = results.write(spec, folders, data, target, paths.RUNS / f".draft-{name}")
+    if plan.is_tuned(name):
+        shutil.copytree(paths.TUNED / name, target / "tuning")
     attempt.complete()
     print(f"{name}: {summary(written)}", file=sys.stderr)
 
@@ -101,8 +105,8 @@ def describe(name: str, row: Row, data: str, code: str) -> list[LoggedRun]:
     return [LoggedRun(row.study, name, row, seed, key, data, code) for seed, key in keys.items()]
 
 
-def check_fit(name: str, row: Row, info: prepared.Info) -> None:
-    """Whether a row fits its data and this machine.
+def check_fit(key: str, row: Row, info: prepared.Info) -> None:
+    """Whether a row, whose key in params.yaml is given, fits its data and this machine.
 
     Raises:
         UserError: images too small for the backbone, a batch over the training images, no GPU for what needs one.
@@ -110,17 +114,15 @@ def check_fit(name: str, row: Row, info: prepared.Info) -> None:
     try:
         build(*row.network(), info.shape, len(info.classes))
     except SentenceError as error:
-        raise UserError(f"rows.{name}.{error.part}: {error}") from None
+        raise UserError(f"{key}.{error.part}: {error}") from None
     images = info.counts["train"]
     if row.batch > images:
-        raise UserError(f"rows.{name}.batch: {row.batch}, but {row.dataset} has {images} training images")
+        raise UserError(f"{key}.batch: {row.batch}, but {row.dataset} has {images} training images")
     if row.trainer.precision == "16-mixed" and not uses_gpu(row):
-        raise UserError(f"rows.{name}.trainer.precision: 16-mixed needs a GPU; a CPU knows 32-true and bf16-mixed")
+        raise UserError(f"{key}.trainer.precision: 16-mixed needs a GPU; a CPU knows 32-true and bf16-mixed")
     if uses_gpu(row) and torch.cuda.device_count() < row.trainer.devices:
         found = torch.cuda.device_count()
-        raise UserError(
-            f"rows.{name}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none"
-        )
+        raise UserError(f"{key}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none")
 
 
 def speed(spent: Counter[str]) -> dict[str, float]:

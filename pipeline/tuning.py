@@ -26,7 +26,7 @@ class Parameter(Model):
     @model_validator(mode="after")
     def _range_or_list(self) -> Parameter:
         if self.choices is not None:
-            if self.model_fields_set != {"choices"}:
+            if self.log or (self.low, self.high, self.step) != (None, None, None):
                 raise ValueError("choices go without low, high, step and log")
             if len({(type(choice), choice) for choice in self.choices}) < len(self.choices):
                 raise ValueError("every choice once")
@@ -55,7 +55,9 @@ class Tuning(Model):
     objective: Literal["val_loss", "val_accuracy"] = Field(
         "val_loss", description="score of the weights that the row keeps, on validation images"
     )
-    sampler: Literal["tpe", "qmc", "random", "gp"] = Field("tpe", description="who proposes values")
+    sampler: Literal["tpe", "qmc", "random", "gp"] = Field(
+        "tpe", description="who proposes values; tpe and gp begin as qmc does"
+    )
     pruner: Literal["none", "median", "hyperband", "wilcoxon"] = Field(
         "none", description="who ends trials early: by their epochs, wilcoxon by their seeds"
     )

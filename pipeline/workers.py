@@ -6,6 +6,7 @@ that know each other (`torch.distributed`), started here and not by Lightning, w
 whole program again.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -13,7 +14,6 @@ import socket
 import sys
 import threading
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -27,8 +27,24 @@ from pipeline.config import Row
 from pipeline.devices import uses_gpu
 from pipeline.errors import UserError
 
-Report = Callable[[dict[str, Any]], None]
-"""Takes what a worker says of its task while it works."""
+
+class Line:
+    """How a worker reaches its stage; workers of a run other than the first say nothing."""
+
+    def __init__(self, pipe: Connection | None) -> None:
+        self._pipe = pipe
+
+    def report(self, content: dict[str, Any]) -> None:
+        """Says something."""
+        if self._pipe:
+            self._pipe.send(("report", content))
+
+    def ask(self, content: dict[str, Any]) -> Any:
+        """Says something and waits for what the stage's handler returns."""
+        if self._pipe is None:
+            return None
+        self._pipe.send(("question", content))
+        return self._pipe.recv()
 
 
 @dataclass(frozen=True)
@@ -47,16 +63,17 @@ class Task:
     data: Path
     folder: Path
 
-    def work(self, report: Report) -> None:
+    def work(self, line: Line) -> None:
         """Called in the worker; what it needs beyond this module it imports there."""
         from pipeline import run
 
-        run.train(self.row, self.seed, self.data, self.folder, report)
+        run.train(self.row, self.seed, self.data, self.folder, line.report)
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a task: `start`, `report` with what it reports, `end`, or `crash` with the error."""
+    """What happened to a task: `start`, `report` or `question` with what it says, `end`, or with the error `crash`,
+    after an exception, and `lost`, where the worker was killed."""
 
     task: Task
     kind: str
@@ -91,31 +108,47 @@ def _units(row: Row) -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def do_all(tasks: Iterable[Task], jobs: int, handle: Callable[[Event], None]) -> None:
+def do_all(tasks: Iterable[Task | None], jobs: int, handle: Callable[[Event], Any]) -> None:
     """Does all tasks, `jobs` at a time, and hands on what happens.
 
     A crash of one stops no other. All workers end when this process does.
+
+    Args:
+        tasks: each is taken when a worker is free; None says that no other can begin before something happens.
+        jobs: workers at most.
+        handle: takes what happens; of a question it returns the answer.
     """
-    waiting, slots = deque(tasks), list(range(jobs))
+    waiting, slots = iter(tasks), list(range(jobs))
     crews: dict[Connection, _Crew] = {}
+    more = True
     try:
-        while waiting or crews:
-            while waiting and slots:
-                crew = _start(waiting.popleft(), slots.pop(0))
+        while more or crews:
+            while more and slots:
+                try:
+                    task = next(waiting)
+                except StopIteration:
+                    more = False
+                    break
+                if task is None:
+                    break
+                crew = _start(task, slots.pop(0))
                 crews[crew.pipe] = crew
                 handle(Event(crew.task, "start"))
-            for pipe in wait(list(crews)):
+            for pipe in wait(list(crews)) if crews else ():  # none would be waited for without end
                 assert isinstance(pipe, Connection)
                 crew = crews[pipe]
                 try:
                     kind, content = pipe.recv()
-                except EOFError:
+                except (EOFError, ConnectionResetError):
                     del crews[pipe]
                     slots.append(crew.slot)
                     handle(_end(crew))
                     continue
-                if kind == "report":
-                    handle(Event(crew.task, kind, content))
+                if kind != "done":
+                    answer = handle(Event(crew.task, kind, content))
+                    if kind == "question":
+                        with contextlib.suppress(OSError):  # killed meanwhile
+                            pipe.send(answer)
                     continue
                 crew.done, crew.error = True, content
                 for process in crew.processes:  # those of a distributed run would wait for each other for ever
@@ -136,7 +169,7 @@ def last_words(crash: Event) -> str:
 
 def _start(task: Task, slot: int) -> _Crew:
     context = forkserver.context()
-    receive, send = context.Pipe(duplex=False)
+    receive, send = context.Pipe()
     devices = task.row.trainer.devices
     port = _free_port() if devices > 1 else 0
     processes = []
@@ -169,7 +202,8 @@ def _end(crew: _Crew) -> Event:
         crew.error = f"a worker ended with exit code {next((code for code in codes if code), 0)}"
         if -signal.SIGKILL in codes:
             crew.error += " (killed; out of memory?)"
-    return Event(crew.task, "crash" if crew.error else "end", crew.error)
+    kind = "lost" if not crew.done else "crash" if crew.error else "end"
+    return Event(crew.task, kind, crew.error)
 
 
 def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) -> None:
@@ -180,17 +214,13 @@ def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) 
 
     from pipeline.store import result, run_lock
 
-    def report(content: dict[str, Any]) -> None:
-        if rank == 0:
-            pipe.send(("report", content))
-
     try:
         if rank > 0:
-            task.work(report)
+            task.work(Line(None))
             return  # the first one says when the run is over
         with run_lock(task.folder):
             if result(task.folder) is None:
-                task.work(report)
+                task.work(Line(pipe))
         pipe.send(("done", None))
     except UserError as error:
         pipe.send(("done", str(error)))
