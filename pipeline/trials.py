@@ -11,8 +11,10 @@ guessing, so that the sampler learns to stay away from there.
 
 import contextlib
 import os
+import random
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,6 +36,9 @@ BEAT_SECONDS = 20
 
 LOST_SECONDS = 120
 """A trial of which nothing was heard for so long is given back."""
+
+CONNECTIONS = 5
+"""Attempts to open a database in which other processes make tables."""
 
 
 def journal() -> Path:
@@ -179,16 +184,26 @@ def _connect() -> BaseStorage:
     address = os.environ.get("OPTUNA_STORAGE")
     if not address:
         return _open_journal(journal())
-    from sqlalchemy import make_url
+    return get_storage(_open_database(address))
 
-    backend = make_url(address).get_backend_name()
+
+def _open_database(address: str) -> RDBStorage:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
     options: dict[str, Any] = {"pool_pre_ping": True}
-    if backend != "sqlite":
+    if make_url(address).get_backend_name() != "sqlite":
         options["connect_args"] = {"connect_timeout": 10}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        database = RDBStorage(address, options, heartbeat_interval=BEAT_SECONDS, grace_period=LOST_SECONDS)
-    return get_storage(database)
+    for attempt in range(CONNECTIONS):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return RDBStorage(address, options, heartbeat_interval=BEAT_SECONDS, grace_period=LOST_SECONDS)
+        except (IntegrityError, ProgrammingError):  # several processes make the tables of a new database
+            if attempt == CONNECTIONS - 1:
+                raise
+            time.sleep(attempt + random.random())
+    raise AssertionError
 
 
 def _open_journal(path: Path) -> JournalStorage:
