@@ -202,22 +202,34 @@ def curves_figure(panels: Sequence[Panel], label: str, rising: bool = False) -> 
         rising: the values rise towards a ceiling: the axis leaves out the lowest. Otherwise it begins at 0, or is
             logarithmic where values span a factor of ten or more.
     """
-    columns = min(len(panels), 3 if len(panels) <= 9 else 4)
-    lines = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(WIDTH, 1.1 + max(1.6 * lines, 2.0)), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-    for axes, panel in zip(grid.flat, panels, strict=False):
-        axes.set_title("\n".join(textwrap.wrap(panel.title, 30)))
+    figure, grid = panel_grid([panel.title for panel in panels], "epoch", label)
+    for axes, panel in zip(grid, panels, strict=True):
         _draw_panel(axes, panel, [other for other in panels if other is not panel and other.group == panel.group])
-    grid[0, 0].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
-    (_scale_rising if rising else _scale_falling)(grid[0, 0], panels)
-    for place in range(len(panels), lines * columns):
-        grid.flat[place].set_visible(False)
-        grid.flat[place - columns].tick_params(labelbottom=True)
-    figure.supxlabel("epoch", fontsize=9)
-    figure.supylabel(label, fontsize=9)
+    (_scale_rising if rising else _scale_falling)(grid[0], panels)
     figure.legend(handles=_curves_legend(panels), loc="outside upper center", ncols=5)
     return figure
+
+
+def panel_grid(titles: Sequence[str], across: str, label: str) -> tuple[Figure, list[Axes]]:
+    """A figure of panels on common axes, counted in whole numbers across.
+
+    Args:
+        titles: of the panels, one or more.
+        across, label: of the horizontal and the vertical axis.
+    """
+    columns = min(len(titles), 3 if len(titles) <= 9 else 4)
+    lines = math.ceil(len(titles) / columns)
+    figure = Figure(figsize=(WIDTH, 1.1 + max(1.6 * lines, 2.0)), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    grid[0, 0].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+    for axes, title in zip(grid.flat, titles, strict=False):
+        axes.set_title("\n".join(textwrap.wrap(title, 30)))
+    for place in range(len(titles), lines * columns):
+        grid.flat[place].set_visible(False)
+        grid.flat[place - columns].tick_params(labelbottom=True)
+    figure.supxlabel(across, fontsize=9)
+    figure.supylabel(label, fontsize=9)
+    return figure, list(grid.flat[: len(titles)])
 
 
 def _draw_panel(axes: Axes, panel: Panel, others: Sequence[Panel]) -> None:

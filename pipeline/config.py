@@ -203,6 +203,13 @@ class Published(Model):
     )
     source: str | None = Field(None, description="where it was published")
 
+    @field_validator("shift")
+    @classmethod
+    def _least_first(cls, shift: list[float] | None) -> list[float] | None:
+        if shift and shift[0] > shift[1]:
+            raise ValueError("the least before the greatest")
+        return shift
+
 
 class Row(Model):
     """One experiment: a network, how it is trained, and on what."""
@@ -275,6 +282,16 @@ class Study(Model):
 
     title: str = Field(min_length=1, description="heading of the report")
     question: str = Field(min_length=1, description="what the study asks, one or two sentences")
+    targets: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        [], description="validation accuracies, fractions; the report counts the epochs to each"
+    )
+
+    @field_validator("targets")
+    @classmethod
+    def _rising(cls, targets: list[float]) -> list[float]:
+        if targets != sorted(set(targets)):
+            raise ValueError("each target once, in rising order")
+        return targets
 
 
 Named = Annotated[str, Field(pattern=NAME)]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline import convergence_sections, diagnosis_sections
 from pipeline.config import Row
 from pipeline.measured import Groups, Result
 from pipeline.plan import PlannedStudy
@@ -50,6 +51,7 @@ def markdown(study: PlannedStudy, groups: Groups) -> str:
         groups: what `load` gives.
     """
     results = [result for group in groups for result in group]
+    planned = sorted(results, key=lambda result: list(study.rows).index(result.name))
     alt = "Test accuracy of each run, with the mean and its 95 % interval for each row"
     parts = [
         f"# {' '.join(study.study.title.split())}",
@@ -63,6 +65,8 @@ def markdown(study: PlannedStudy, groups: Groups) -> str:
         *(_details(groups, group) for group in groups if contenders(group)),
         DETAILS_NOTE if any(map(contenders, groups)) else "",
         _curves(study.name, results),
+        *convergence_sections.sections(study.study.targets, planned),
+        *diagnosis_sections.sections(study.name, planned),
         *(_by_class(groups, group) for group in groups if contenders(group)),
         _settings(results),
         _reproduction(study.name, groups),

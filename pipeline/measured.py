@@ -3,12 +3,13 @@
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline import paths
-from pipeline.config import Row
+from pipeline import diagnosed, paths, tuned
+from pipeline.config import Row, TunedRow
+from pipeline.diagnosed import Diagnosed
 from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
 from pipeline.stats import Estimate, mean_interval
@@ -34,6 +35,8 @@ class Result:
         spec: content of spec.json.
         runs: in the order of seeds.
         curves: column of curves.csv to a line of values per run that finished.
+        diagnosis: what the stage `diagnose` found; None where it was not asked for.
+        tuning: how the values of the row were chosen; None where params.yaml gives them.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Result:
     spec: dict[str, Any]
     runs: list[Run]
     curves: dict[str, list[list[float]]]
+    diagnosis: Diagnosed | None = None
+    tuning: tuned.Tuned | None = None
 
     def values(self, column: str) -> dict[int, float]:
         """A column of seeds.csv by seed, of the runs that finished and have it."""
@@ -66,12 +71,13 @@ Groups = list[list[Result]]
 """Ranked rows, one list per data set: accuracies on different images do not compare."""
 
 
-def load(study: PlannedStudy, runs: Path) -> Groups:
+def load(study: PlannedStudy, runs: Path, diagnosis: Path | None = None) -> Groups:
     """The planned rows' results, ranked, best first.
 
     Args:
         study: as planned.
         runs: the folder with a folder of outputs per row.
+        diagnosis: the folder of the study's diagnosis; None leaves that out.
 
     Raises:
         UserError: outputs are missing, damaged or of another version of the row.
@@ -79,7 +85,19 @@ def load(study: PlannedStudy, runs: Path) -> Groups:
     groups: dict[str, list[Result]] = {}
     for name, row in study.rows.items():
         groups.setdefault(row.dataset, []).append(_load_row(study.name, name, row, runs / name))
+    if diagnosis:
+        found = diagnosed.read(study.name, diagnosis)
+        groups = {
+            key: [_with_diagnosis(study.name, result, found) for result in group] for key, group in groups.items()
+        }
     return [sorted(group, key=standing) for group in groups.values()]
+
+
+def _with_diagnosis(study: str, result: Result, found: dict[str, Diagnosed]) -> Result:
+    finished = {run.seed for run in result.runs if run.failure is None}
+    if result.name not in found or found[result.name].numbers.keys() != finished:
+        raise UserError(f"diagnosis of {result.name}: of other runs; run 'dvc repro report@{study}'")
+    return replace(result, diagnosis=found[result.name])
 
 
 def standing(result: Result) -> float:
@@ -96,8 +114,14 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro report@{study}'") from None
         except (csv.Error, KeyError, TypeError, ValueError):
-            raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force train@{name}'") from None
+            stage = "train-tuned" if isinstance(row, TunedRow) else "train"
+            raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force {stage}@{name}'") from None
 
+    tuning = None
+    if isinstance(row, TunedRow):
+        to_tune = row
+        tuning = parse("tuning", lambda path: tuned.read(name, to_tune, path))
+        row = tuning.row
     spec = parse("spec.json", _read_spec)
     runs = parse("seeds.csv", _read_runs)
     epochs = {run.seed: run.numbers["epochs"] for run in runs if run.failure is None}
@@ -105,7 +129,7 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
     planned = row.model_dump(mode="json", exclude={"published"})
     if spec["row"] != planned or [run.seed for run in runs] != row.seeds:
         raise UserError(f"{paths.shown(folder)}: of an older version of the row; run 'dvc repro report@{study}'")
-    return Result(name, row, spec, runs, curves)
+    return Result(name, row, spec, runs, curves, tuning=tuning)
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

@@ -32,16 +32,16 @@ class TrialTask(Task):
     tuning: Tuning
     values: Mapping[str, space.Value]
 
-    def work(self, line: Line) -> None:
+    def work(self, report: Line) -> None:
         """Trains the trial and writes `result.json` to its folder."""
 
         asked = []
 
         def ask(step: int, value: float) -> bool:
             asked.append((step, value))
-            return line.ask({"step": step, "value": value})
+            return report.ask({"step": step, "value": value})
 
-        outcome = train(self.row, self.tuning, self.values, self.data, self.folder, line.report, ask)
+        outcome = train(self.row, self.tuning, self.values, self.data, self.folder, report, ask)
         # By the first of several workers, which alone can be told to prune.
         if int(os.environ.get("LOCAL_RANK", "0")) == 0:
             write_json(self.folder / "result.json", outcome | {"steps": asked})

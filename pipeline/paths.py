@@ -15,6 +15,7 @@ PLAN = ROOT / "plan"
 DATA = ROOT / "data"
 RUNS = ROOT / "runs"
 TUNED = ROOT / "tuned"
+DIAGNOSIS = ROOT / "diagnosis"
 REPORTS = ROOT / "reports"
 
 STORE = HOME / ".store"

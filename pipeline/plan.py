@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline import paths, tuned
 from pipeline.config import Dataset, Params, Row, Study, TunedRow, read_params
@@ -29,12 +29,11 @@ KINDS = ("datasets", "rows", "tuned", "studies")
 
 
 class PlannedStudy(Model):
-    """A study with its rows, publications included, in the order of params.yaml."""
+    """A study with its rows, those to be tuned and publications included, in the order of params.yaml."""
 
     name: str
     study: Study
-    rows: dict[str, Row]
-    tuned: dict[str, TunedRow] = Field({})
+    rows: dict[str, TunedRow | Row]
 
 
 def write_plan(params: Params, target: Path = paths.PLAN) -> None:
@@ -48,9 +47,7 @@ def write_plan(params: Params, target: Path = paths.PLAN) -> None:
         for name, row in rows.items():
             _write(target / kind / f"{name}.json", row.model_dump(exclude={"published"}))
     for name, study in params.studies.items():
-        rows = {key: row for key, row in params.rows.items() if row.study == name}
-        to_tune = {key: row for key, row in params.tuned.items() if row.study == name}
-        planned = PlannedStudy(name=name, study=study, rows=rows, tuned=to_tune)
+        planned = PlannedStudy(name=name, study=study, rows=params.of_study(name))
         _write(target / "studies" / f"{name}.json", planned.model_dump(), sort=False)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import paths
+from pipeline.diagnosis_sections import SHIFT_FIGURE
 from pipeline.errors import UserError, command
 from pipeline.markdown import FIGURES, markdown
 from pipeline.measured import Groups, Result, load
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pipeline.charts import Dots, Panel
+    from pipeline.shift_chart import Ratios
 
 RISING = ("accuracy", "auc")
 """Columns that rise towards 1."""
@@ -37,7 +39,7 @@ def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     draft.mkdir(parents=True)
     try:
         text = markdown(study, groups)
-        _draw(groups, draft)
+        _draw(study, groups, draft)
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
     finally:
@@ -45,8 +47,8 @@ def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
     write_atomically(reports / f"{study.name}.md", text.encode())
 
 
-def _draw(groups: Groups, folder: Path) -> None:
-    from pipeline import charts
+def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
+    from pipeline import charts, shift_chart
 
     results = [result for group in groups for result in group]
     with charts.style():
@@ -55,6 +57,8 @@ def _draw(groups: Groups, folder: Path) -> None:
         for file, (column, label) in FIGURES.items():
             panels = _panels(results, column)
             charts.save_svg(charts.curves_figure(panels, label, column in RISING), folder / f"{file}.svg")
+        if ratios := _ratios(study, results):
+            charts.save_svg(shift_chart.shift_figure(ratios), folder / f"{SHIFT_FIGURE}.svg")
 
 
 def _dots(result: Result) -> "Dots":
@@ -82,6 +86,19 @@ def _panels(results: Sequence[Result], column: str) -> "list[Panel]":
         )
         for result in results
     ]
+
+
+def _ratios(study: PlannedStudy, results: Sequence[Result]) -> "dict[str, Ratios]":
+    """What the figure of the shift shows, by row that has batch norms, in the order of the plan."""
+    from pipeline.charts import aligned
+    from pipeline.shift_chart import COLUMNS
+
+    found = {result.name: result.diagnosis for result in results if result.diagnosis}
+    return {
+        name: {column: aligned(found[name].by_layer(column)) for column in COLUMNS}
+        for name in study.rows
+        if name in found and any(found[name].layers.values())
+    }
 
 
 def _common_rates(results: Sequence[Result]) -> list[float]:
@@ -137,7 +154,7 @@ def main() -> None:
         raise UserError("usage: pipeline/python -m pipeline.report [--show] STUDY")
     study = read_study(words[-1])
     report = paths.REPORTS / f"{study.name}.md"
-    groups = load(study, paths.RUNS / study.name)
+    groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)
     if not only_show:
         write(study, groups, paths.REPORTS)
     elif not report.exists():

@@ -110,15 +110,40 @@ def read_best(name: str, row: TunedRow, folder: Path) -> dict[str, Any]:
     return best
 
 
-def read_trials(row: TunedRow, folder: Path) -> list[Trial]:
-    """The lines of trials.csv.
+@dataclass(frozen=True)
+class Tuned:
+    """How the values of a row were chosen.
+
+    Args:
+        planned: the row before, with its tuning.
+        row: the row with the values that won.
+        trials: in the order of their places.
+        best: the trial that won.
+        left_out: keys of the space that the row lacks.
+    """
+
+    planned: TunedRow
+    row: Row
+    trials: list[Trial]
+    best: Trial
+    left_out: list[str]
+
+
+def read(name: str, row: TunedRow, folder: Path) -> Tuned:
+    """All that a tuning left behind.
 
     Raises:
+        UserError: best.json is missing, damaged or of another tuning.
         KeyError, ValueError: damaged.
-        FileNotFoundError: missing.
+        FileNotFoundError: no trials.csv.
     """
+    best, trials = read_best(name, row, folder), _read_trials(row, folder / TRIALS)
+    return Tuned(row, space.apply(row, best["values"]), trials, trials[best["trial"]], best["left_out"])
+
+
+def _read_trials(row: TunedRow, path: Path) -> list[Trial]:
     present, _ = space.split(row, row.tuning.space)
-    with (folder / TRIALS).open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file, strict=True))
     trials = []
     for line in lines:
@@ -126,7 +151,7 @@ def read_trials(row: TunedRow, folder: Path) -> list[Trial]:
         score = float(line["score"]) if line["score"] else None
         counts = (int(line["epochs"]), int(line["images"]))
         trials.append(Trial(int(line["trial"]), line["state"], score, *counts, line["reason"] or None, values))
-    if len(trials) != row.tuning.trials:
+    if [trial.place for trial in trials] != list(range(row.tuning.trials)):
         raise ValueError("not one line per trial")
     return trials
 

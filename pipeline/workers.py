@@ -27,20 +27,23 @@ from pipeline.config import Row
 from pipeline.devices import uses_gpu
 from pipeline.errors import UserError
 
+Report = Callable[[dict[str, Any]], None]
+"""Takes what a worker says of its task while it works."""
+
 
 class Line:
-    """How a worker reaches its stage; workers of a run other than the first say nothing."""
+    """How a worker reaches its stage: a Report that can also ask. Workers of a run other than the first say nothing."""
 
     def __init__(self, pipe: Connection | None) -> None:
         self._pipe = pipe
 
-    def report(self, content: dict[str, Any]) -> None:
-        """Says something."""
+    def __call__(self, content: dict[str, Any]) -> None:
+        """Reports something."""
         if self._pipe:
             self._pipe.send(("report", content))
 
     def ask(self, content: dict[str, Any]) -> Any:
-        """Says something and waits for what the stage's handler returns."""
+        """Asks something, and waits for what the stage's handler returns."""
         if self._pipe is None:
             return None
         self._pipe.send(("question", content))
@@ -63,11 +66,11 @@ class Task:
     data: Path
     folder: Path
 
-    def work(self, line: Line) -> None:
+    def work(self, report: Line) -> None:
         """Called in the worker; what it needs beyond this module it imports there."""
         from pipeline import run
 
-        run.train(self.row, self.seed, self.data, self.folder, line.report)
+        run.train(self.row, self.seed, self.data, self.folder, report)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from pipeline import prepared
+from pipeline import forkserver, prepared
 from pipeline.config import Row
 
 for name in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI", "DISHARMONY_JOBS", "DISHARMONY_PYTHON"):
@@ -31,6 +31,12 @@ settings.load_profile("default")
 def pytest_runtest_setup() -> None:
     """Every test starts from the same state of torch's generator."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def worker_server() -> None:
+    """Workers are forked from a server that has imported what they need, as in a stage."""
+    forkserver.start()
 
 
 @pytest.fixture(scope="session")

@@ -98,6 +98,7 @@ def test_seeds_differ_and_repeat(data: Path, make_row: MakeRow, tmp_path: Path) 
     assert first["weights.safetensors"] != other["weights.safetensors"]
 
 
+@pytest.mark.usefixtures("worker_server")
 def test_runs_side_by_side_give_the_bytes_of_runs_alone(data: Path, make_row: MakeRow, tmp_path: Path) -> None:
     """Broken: results would depend on how many runs train beside each other."""
     row = make_row(seeds=[0, 1])
@@ -154,6 +155,7 @@ def test_selection_reads_the_test_images_only_where_the_row_says_so(
     assert not any(tensor.shape == test.shape and torch.equal(tensor, test) for tensor in tensors)
 
 
+@pytest.mark.usefixtures("worker_server")
 def test_distributed_training_equals_one_process(data: Path, make_row: MakeRow, tmp_path: Path) -> None:
     """Broken: two devices would train on other batches, or on samples seen twice, than one device does."""
     plain = {"each": "conv act", "end": "pool", "head": "dense act", "batch": 24, "epochs": 5, "keep": "last"}
@@ -175,6 +177,7 @@ def test_distributed_training_equals_one_process(data: Path, make_row: MakeRow, 
     assert len(load_file(tmp_path / "two" / "logits.safetensors")["logits"]) == 33
 
 
+@pytest.mark.usefixtures("worker_server")
 def test_a_crash_ends_one_run_and_says_why(data: Path, make_row: MakeRow, tmp_path: Path) -> None:
     """Broken: one broken run would take the others with it, or vanish without a word."""
     good, bad = tmp_path / "good", tmp_path / "bad"

@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from models import PRESETS, WORDS, Backbone, Norm, Sentence, SentenceError, build
+from models import PRESETS, WORDS, Backbone, Norm, Sentence, SentenceError, build, dropout
 from models.__main__ import show
-from models.dropout import InvertedDropout
 from pipeline.config import Row, read_params
 
 # The ten orders of a block of "Ordering of batch normalization and dropout?" (Stack Overflow).
@@ -33,13 +32,22 @@ A = Sentence("conv drop bn act", "pool", "dense drop bn act")
 B = Sentence("conv bn act drop", "pool", "dense bn act")
 AFTER_LAST = Sentence("conv bn act", "pool", "dense bn act drop")
 
+ROWS = read_params().rows
+SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+NORM_WORDS = ("bn", "ln", "in", "gn")
+
 CLASSES = {
     "conv": nn.Conv2d,
     "pool": nn.MaxPool2d,
     "dense": nn.Linear,
     "act": (nn.ReLU, nn.ELU, nn.GELU, nn.SiLU, nn.SELU, nn.Sigmoid, nn.Tanh),
     "bn": (nn.BatchNorm1d, nn.BatchNorm2d),
-    "drop": InvertedDropout,
+    "ln": (nn.GroupNorm, nn.LayerNorm),
+    "in": nn.InstanceNorm2d,
+    "gn": nn.GroupNorm,
+    "drop": dropout.InvertedDropout,
+    "gauss": dropout.GaussianDropout,
+    "uout": dropout.UniformDropout,
 }
 WEIGHTS = (nn.Conv2d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -74,7 +82,7 @@ def test_the_ten_orders_are_sentences(block: str) -> None:
     backbone = Backbone([32, 64], [1, 1], [512])
     network = build(backbone, order(block), (1, 28, 28), 10)
     check_layers(network, order(block), backbone)
-    assert [layer.p for layer in network if isinstance(layer, InvertedDropout)] == [0.2, 0.3]
+    assert [layer.p for layer in network if isinstance(layer, dropout.InvertedDropout)] == [0.2, 0.3]
     # 320 + 18,496 of the convolutions, 192 of the norms, 1,606,144 + 5,130 of the dense layers
     assert sum(parameter.numel() for parameter in network.parameters()) == 1_630_282
     network(torch.randn(2, 1, 28, 28)).sum().backward()
@@ -89,25 +97,53 @@ def test_published_positions_are_sentences(sentence: Sentence) -> None:
     network(torch.randn(2, 1, 16, 16)).sum().backward()
 
 
-@pytest.mark.parametrize("name", read_params().rows)
-def test_rows_have_the_layers_of_their_sentence(name: str) -> None:
-    """Broken: a row of params.yaml would compare something else than it says."""
-    backbone, sentence = read_params().rows[name].network()
-    check_layers(build(backbone, sentence, (1, 32, 32), 10), sentence, backbone)
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_train_and_have_the_layers_of_their_sentence(name: str) -> None:
+    """Broken: a row of params.yaml would fail after hours, or compare something else than it says."""
+    backbone, sentence = ROWS[name].network()
+    image = SHAPES[ROWS[name].dataset.split("-")[0]]
+    network = build(backbone, sentence, image, 10)
+    check_layers(network, sentence, backbone)
+    assert sum(parameter.numel() for parameter in network.parameters()) == weights(sentence, backbone, image)
+    network(torch.randn(2, *image)).sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
+    network.eval()
+    images = torch.randn(3, *image)
+    with torch.inference_mode():  # in test mode no draw, and no company, changes a prediction
+        torch.testing.assert_close(network(images)[:1], network(images[:1]), rtol=1e-4, atol=1e-4)
+
+
+def weights(sentence: Sentence, backbone: Backbone, image: tuple[int, int, int]) -> int:
+    """The number of parameters, counted from the words."""
+    total, (features, height, width) = 0, image
+    for channels, convs in zip(backbone.widths, backbone.convs, strict=True):
+        for words, times in ((sentence.words("each"), convs), (sentence.words("end"), 1)):
+            for word in words * times:
+                if word == "conv":
+                    total, features = total + (9 * features + 1) * channels, channels
+                total += 2 * features * (word in NORM_WORDS)
+        height, width = height // 2, width // 2
+    features *= height * width
+    for dense in backbone.dense:
+        for word in sentence.words("head"):
+            if word == "dense":
+                total, features = total + (features + 1) * dense, dense
+            total += 2 * features * (word in NORM_WORDS)
+    return total + (features + 1) * 10
 
 
 def test_published_positions_are_what_their_papers_describe() -> None:
     """Broken: the sentences above would be called (a), (b), after-last and IC without being it."""
     a, b, last, ic = (list(build(SMALL, sentence, (1, 16, 16), 3)) for sentence in (A, B, AFTER_LAST, IC))
-    assert all(isinstance(after, NORMS) for layer, after in pairwise(a) if isinstance(layer, InvertedDropout))
-    for index in [index for index, layer in enumerate(b) if isinstance(layer, InvertedDropout)]:
+    assert all(isinstance(after, NORMS) for layer, after in pairwise(a) if isinstance(layer, dropout.InvertedDropout))
+    for index in [index for index, layer in enumerate(b) if isinstance(layer, dropout.InvertedDropout)]:
         norm = next(place for place in range(index, len(b)) if isinstance(b[place], NORMS))
         assert sum(isinstance(layer, WEIGHTS) for layer in b[index:norm]) == 1
-    first_drop = next(index for index, layer in enumerate(last) if isinstance(layer, InvertedDropout))
+    first_drop = next(index for index, layer in enumerate(last) if isinstance(layer, dropout.InvertedDropout))
     assert not any(isinstance(layer, NORMS) for layer in last[first_drop:])
     for index, layer in enumerate(ic[:-1]):
         if isinstance(layer, WEIGHTS):
-            kinds = (nn.ReLU, (nn.BatchNorm1d, nn.BatchNorm2d), InvertedDropout)
+            kinds = (nn.ReLU, (nn.BatchNorm1d, nn.BatchNorm2d), dropout.InvertedDropout)
             assert all(map(isinstance, ic[index - 3 : index], kinds))
 
 

@@ -1,0 +1,46 @@
+"""How fast rows learn, and which learning rates they bear: pure functions of what was measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.measured import Result
+
+USABLE = 0.9
+"""A learning rate is usable that reaches this share of the best accuracy of its arrangement."""
+
+
+def epochs_to(curve: Sequence[float], target: float) -> int | None:
+    """The first epoch, counted from 1, after which a value is at least the target; None if none is."""
+    return next((epoch for epoch, value in enumerate(curve, 1) if value >= target), None)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rows that differ in nothing but the learning rate.
+
+    Args:
+        results: by learning rate, in rising order, two or more.
+    """
+
+    results: dict[float, Result]
+
+    def accuracy(self, rate: float) -> float | None:
+        """Mean validation accuracy of the kept weights, over the runs that finished; None if none did."""
+        estimate = self.results[rate].estimate("final_val_accuracy")
+        return estimate.mean if estimate else None
+
+    def usable(self) -> float | None:
+        """The highest rate at which every seed finished and whose accuracy is at least `USABLE` of the best."""
+        accuracies = {rate: self.accuracy(rate) or 0 for rate in self.results}
+        best = max(accuracies.values())
+        fit = [rate for rate, accuracy in accuracies.items() if accuracy >= USABLE * best > 0]
+        return max((rate for rate in fit if not self.results[rate].failures), default=None)
+
+
+def learning_rates(results: Sequence[Result]) -> list[Rates]:
+    """The arrangements that were trained at several learning rates, in the order of their first row."""
+    groups: dict[str, dict[float, Result]] = {}
+    for result in results:
+        row = result.row.model_dump(exclude={"seeds": True, "published": True, "optimizer": {"lr"}})
+        groups.setdefault(repr(row), {})[result.row.optimizer.lr] = result
+    return [Rates(dict(sorted(group.items()))) for group in groups.values() if len(group) > 1]
