@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline import convergence_sections, diagnosis_sections
+from pipeline import convergence_sections, diagnosis_sections, tuning_sections
 from pipeline.config import Row
 from pipeline.measured import Groups, Result
 from pipeline.plan import PlannedStudy
@@ -65,6 +65,7 @@ def markdown(study: PlannedStudy, groups: Groups) -> str:
         *(_details(groups, group) for group in groups if contenders(group)),
         DETAILS_NOTE if any(map(contenders, groups)) else "",
         _curves(study.name, results),
+        *tuning_sections.sections(study.name, planned),
         *convergence_sections.sections(study.study.targets, planned),
         *diagnosis_sections.sections(study.name, planned),
         *(_by_class(groups, group) for group in groups if contenders(group)),

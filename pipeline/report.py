@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import paths
+from pipeline import paths, tuning_sections
 from pipeline.diagnosis_sections import SHIFT_FIGURE
 from pipeline.errors import UserError, command
 from pipeline.markdown import FIGURES, markdown
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_study
 from pipeline.storage import write_atomically
+from pipeline.tuning_sections import BUDGET_FIGURE, TRIALS_FIGURE
 from pipeline.wording import answer, mean, outcome, percent, place, sentence
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
 
 
 def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
-    from pipeline import charts, shift_chart
+    from pipeline import charts, shift_chart, tuning_charts
 
     results = [result for group in groups for result in group]
     with charts.style():
@@ -59,6 +60,9 @@ def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
             charts.save_svg(charts.curves_figure(panels, label, column in RISING), folder / f"{file}.svg")
         if ratios := _ratios(study, results):
             charts.save_svg(shift_chart.shift_figure(ratios), folder / f"{SHIFT_FIGURE}.svg")
+        if searches := tuning_sections.searches(results):
+            charts.save_svg(tuning_charts.trials_figure(searches), folder / f"{TRIALS_FIGURE}.svg")
+            charts.save_svg(tuning_charts.budget_figure(searches), folder / f"{BUDGET_FIGURE}.svg")
 
 
 def _dots(result: Result) -> "Dots":
