@@ -1,8 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint ui lock
+.PHONY: help install quickstart test lint ui serve lock plot
 
 PYTHON ?= python3
 PORT ?= 5000
+STUDY ?= quickstart
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -38,10 +39,18 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/pyright
 
 ui: $(INSTALLED) ## Open the MLflow UI on http://127.0.0.1:5000
-	@mkdir -p .mlflow
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/python -m mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
+	@pipeline/python -m pipeline.tracking --links http://127.0.0.1:$(PORT)
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/python -m mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
 	    --backend-store-uri sqlite:///$(CURDIR)/.mlflow/mlflow.db
+
+serve: PORT = 5001
+serve: $(INSTALLED) ## Answer images with the best network of STUDY on http://127.0.0.1:5001
+	PATH=$(CURDIR)/$(BIN):$$PATH MLFLOW_TRACKING_URI=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/.mlflow/mlflow.db} \
+	    $(BIN)/python -m mlflow models serve -m models:/$(STUDY)@champion --env-manager local --host 127.0.0.1 --port $(PORT)
 
 lock: ## Pin all dependencies anew in requirements.lock (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+
+plot: ## Bundle the chart library of the HTML reports anew (needs npm)
+	pipeline/assets/plot.sh

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from pipeline.complaints import one_line
+from pipeline.complaints import one_line, printable
 from pipeline.errors import UserError
 
 Parts = tuple[str, ...]
@@ -81,7 +81,7 @@ def entries(where: str, path: Path) -> Iterator[Entry]:
 
 def inside(where: str, name: str) -> str:
     """How a message names a file of a directory or archive: on one line, whatever the name holds."""
-    return f"{where}: {''.join(letter if letter.isprintable() else '�' for letter in one_line(name))}"
+    return f"{where}: {printable(name)}"
 
 
 def _archive(where: str, path: Path) -> Iterator[Entry]:

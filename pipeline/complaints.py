@@ -121,6 +121,11 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
+def printable(text: object) -> str:
+    """Any text on one line, without what a terminal could not show or would obey."""
+    return "".join(letter if letter.isprintable() else "�" for letter in one_line(text))
+
+
 def reference(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Every leaf below a model: its path, its default, its meaning; keys of a base that is itself a kind, in one."""
     base: Any = model.__base__

@@ -14,9 +14,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from pipeline import paths
+from pipeline import contrasts, paths
 from pipeline.complaints import complain, one_line, reference, show
 from pipeline.errors import UserError
+from pipeline.quantities import QUANTITIES, quantity
 from pipeline.schema import NAME, Fraction, Model, Positive, Seeds
 from pipeline.tuning import Tuning
 
@@ -283,7 +284,7 @@ class Study(Model):
     title: str = Field(min_length=1, description="heading of the report")
     question: str = Field(min_length=1, description="what the study asks, one or two sentences")
     targets: list[Annotated[float, Field(gt=0, le=1)]] = Field(
-        [], description="validation accuracies, fractions; the report counts the epochs to each"
+        default=[], description="validation accuracies, fractions; the report counts the epochs to each"
     )
 
     @field_validator("targets")
@@ -297,6 +298,16 @@ class Study(Model):
 Named = Annotated[str, Field(pattern=NAME)]
 
 
+class Claim(Model):
+    """What somebody says, and the comparison in our rows that would show it."""
+
+    says: str = Field(min_length=1, description="the statement in one sentence")
+    source: str = Field(min_length=1, description="who says it, and where")
+    tests: dict[Named, str] = Field(
+        min_length=1, description="by study the contrast that is true where the claim is; pipeline/contrasts.py"
+    )
+
+
 class Params(Model):
     """The whole of params.yaml. Keys at the top that start with _ are for YAML anchors."""
 
@@ -304,6 +315,7 @@ class Params(Model):
     studies: dict[Named, Study] = Field(min_length=1)
     rows: dict[Named, Row] = Field(min_length=1)
     tuned: dict[Named, TunedRow] = Field({}, description="rows whose values a tuning chooses")
+    claims: dict[Named, Claim] = Field({}, description="statements that the reports check")
 
     def of_study(self, study: str) -> dict[str, Row]:
         """All rows of a study, in the order of params.yaml."""
@@ -352,6 +364,9 @@ def _check_references(params: Params) -> None:
     for name in params.studies:
         if not params.of_study(name):
             raise UserError(f"studies.{name}: no row belongs to it; write one with 'study: {name}' or remove it")
+    for name, claim in params.claims.items():
+        for study, contrast in claim.tests.items():
+            _check_test(params, study, contrast, f"claims.{name}.tests.{study}")
 
 
 def _check_row(key: str, row: Row, params: Params) -> None:
@@ -387,6 +402,24 @@ def _check_tuned(key: str, row: TunedRow, params: Params) -> None:
         raise UserError(f"{key}.seeds: {seen[0]} is also a seed of the tuning; the row trains with seeds it never saw")
     for where, corner in space.corners(key, row):
         _check_row(where, corner, params)
+
+
+def _check_test(params: Params, study: str, text: str, path: str) -> None:
+    """Whether a contrast can be evaluated in a study."""
+    from models.sentence import nearest
+
+    if study not in params.studies:
+        raise UserError(f"{path}: no study '{study}'{nearest(study, params.studies)}")
+    try:
+        contrast = contrasts.parse(text)
+    except contrasts.ContrastError as error:
+        raise UserError(f"{path}: {error}") from None
+    if quantity(contrast.metric) is None:
+        raise UserError(f"{path}: no metric '{contrast.metric}'{nearest(contrast.metric, QUANTITIES)}")
+    rows = list(params.of_study(study))
+    for name in contrast.rows:
+        if name not in rows:
+            raise UserError(f"{path}: no row '{name}' in study {study}{nearest(name, rows)}")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,6 @@ USABLE = 0.9
 """A learning rate is usable that reaches this share of the best accuracy of its arrangement."""
 
 
-def epochs_to(curve: Sequence[float], target: float) -> int | None:
-    """The first epoch, counted from 1, after which a value is at least the target; None if none is."""
-    return next((epoch for epoch, value in enumerate(curve, 1) if value >= target), None)
-
-
 @dataclass(frozen=True)
 class Rates:
     """Rows that differ in nothing but the learning rate.

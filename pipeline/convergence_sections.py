@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from pipeline.convergence import USABLE, Rates, epochs_to, learning_rates
+from pipeline.convergence import USABLE, Rates, learning_rates
 from pipeline.measured import Result
+from pipeline.quantities import epochs_to
 from pipeline.stats import mean_interval
 from pipeline.wording import NONE, interval, marked, number, sentence, table
 

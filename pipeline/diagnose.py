@@ -75,8 +75,9 @@ def diagnose_study(study: plan.PlannedStudy) -> None:
     groups = measured.load(study, paths.RUNS / study.name)
     results = {result.name: result for group in groups for result in group}
     code = store.code_digest("diagnose")
-    data = {row.dataset: store.data_digest(paths.prepared(row.dataset)) for row in study.rows.values()}
-    trained = [one for name, row in study.rows.items() for one in _trained(results[name], data[row.dataset], code)]
+    for group in groups:
+        store.checked_data(group[0].row.dataset, {result.name: result.spec["data"] for result in group})
+    trained = [one for name in study.rows for one in _trained(results[name], code)]
     tasks = {one.task.folder: one.task for one in trained if one.task}
     attempt = store.Attempt("studies", study.name)
     if store.is_forced(os.environ.get("DVC_STAGE"), attempt):
@@ -91,25 +92,21 @@ def diagnose_study(study: plan.PlannedStudy) -> None:
     print(f"{study.name}: {len(tasks)} runs diagnosed, {len(missing)} of them just now", file=sys.stderr)
 
 
-def _trained(result: measured.Result, data: str, code: str) -> list[Trained]:
+def _trained(result: measured.Result, code: str) -> list[Trained]:
     """The runs of a row, in the order of its seeds.
 
     Args:
         result: of the row.
-        data, code: digests of what is at hand.
-
-    Raises:
-        UserError: the row was trained on other data.
+        code: digest of what measures it.
     """
     row, folder = result.row, paths.prepared(result.row.dataset)
-    if data != result.spec["data"]:
-        images = f"{paths.shown(folder)}: not the images that row {result.name} was trained on"
-        raise UserError(f"{images}; run 'dvc repro diagnose@{row.study}'")
     tasks: dict[int, Diagnosis] = {}
     for run in result.runs:
         if run.failure is None:
-            weights = paths.RUNS / row.study / result.name / "weights" / f"seed-{run.seed}.safetensors"
-            spec = store.run_spec(row, run.seed, data, code) | {"weights": _weights_digest(weights, result.name)}
+            weights = result.folder / "weights" / f"seed-{run.seed}.safetensors"
+            spec = store.run_spec(row, run.seed, result.spec["data"], code) | {
+                "weights": _weights_digest(weights, result.name)
+            }
             place = store.run_folder(store.run_key(spec), "diagnoses")
             tasks[run.seed] = Diagnosis(_on_one_device(row), run.seed, folder, place, weights, row)
     return [Trained(result.name, run, tasks.get(run.seed)) for run in result.runs]
@@ -130,10 +127,8 @@ def _on_one_device(row: Row) -> Row:
 def _measure(study: str, tasks: Sequence[Diagnosis]) -> list[str]:
     """Works off the tasks; the last lines of the errors of those that crashed."""
     crashes: list[str] = []
-    jobs = min([len(tasks), *(workers.default_jobs(task.row) for task in tasks)])
-    with StageProgress(study, len(tasks), diagnosis.STEPS, "measures") as progress:
-
-        def handle(event: workers.Event) -> None:
+    with StageProgress(study, {task.folder: diagnosis.STEPS for task in tasks}, "measures") as progress:
+        for event in workers.do_all(tasks):
             if event.kind == "report":
                 progress.step(event.task.folder, event.content["done"], "")
             elif event.kind == "end":
@@ -141,8 +136,6 @@ def _measure(study: str, tasks: Sequence[Diagnosis]) -> list[str]:
             elif event.kind == "crash":
                 assert isinstance(event.task, Diagnosis)
                 crashes.append(f"{paths.shown(event.task.weights)}: {workers.last_words(event)}")
-
-        workers.do_all(tasks, jobs, handle)
     return crashes
 
 

@@ -91,15 +91,15 @@ def _statistics(
     assert isinstance(network, nn.Sequential)
 
     def batches(count: int) -> Iterator[Tensor]:
-        return (normalize(images) for number in range(count) for images in epochs.images_of(number))
+        return map(normalize, epochs.batches(count))
 
     networks, layers = {"before": network}, []
     if shift.running_norms(network):
-        passes = shift.passes(momentum, len(epochs))
-        networks["moving"] = recalibrate.moving(network, batches(passes))
-        networks["exact"] = recalibrate.exact(network, lambda: batches(1))
+        enough = shift.enough(momentum)
+        networks["moving"] = recalibrate.moving(network, batches(enough))
+        networks["exact"] = recalibrate.exact(network, lambda: batches(len(epochs)))
         report({"done": 1})
-        layers = shift.shifts(network, shift.observe(network, batches(passes)), networks["exact"])
+        layers = shift.shifts(network, shift.observe(network, batches(enough)), networks["exact"])
     numbers: Numbers = {}
     for split, number in (("val", prepared.VALIDATION), ("test", prepared.TEST)):
         images, labels = prepared.read(data, number)

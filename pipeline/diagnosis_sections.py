@@ -24,10 +24,17 @@ def _mean(values: Mapping[int, float], digits: int, scale: float = 1.0, sign: bo
     return interval(mean_interval(list(values.values())) if values else None, digits, scale, sign)
 
 
-def _shift(study: str, results: Sequence[Result]) -> str:
-    shifted = [result for result in results if result.diagnosis and result.diagnosis.shifts("ratio")]
-    if not shifted:
-        return ""
+def shifted(results: Sequence[Result]) -> list[Result]:
+    """The rows that have batch norms and were diagnosed."""
+    return [result for result in results if result.diagnosis and result.diagnosis.shifts("ratio")]
+
+
+def shift_words(results: Sequence[Result]) -> str:
+    """The table of the variance shift, and what it says.
+
+    Args:
+        results: rows that `shifted` gives.
+    """
     head = ["row", "shift, mean over layers", "alone", "published", "layers with a formula", "their shift", "alone"]
     head += ["formula", "formula, each input its own"]
     note = (
@@ -36,18 +43,25 @@ def _shift(study: str, results: Sequence[Result]) -> str:
         " augmentation, all norms normalizing with their running statistics (Li et al. 2018, arXiv 1801.05134). So a"
         " norm's shift contains what the norms before it hand on, which multiplies along a stack without shortcuts;"
         " alone is without that, all norms before it having exact statistics. Without dropout a shift is not quite 1:"
-        " the running variance still holds batches of older weights. A formula applies where dropout stands directly before the norm (a) or before the weights whose"
-        " output it takes (b); it speaks of the nearest dropout alone. Formula (b) takes one mean, one variance and"
-        " one correlation for all inputs of a unit; the last column gives each input its own. The published range is"
-        " over networks, as far as the publication gives one."
+        " the running variance still holds batches of older weights. A formula applies where dropout stands directly"
+        " before the norm (a) or before the weights whose output it takes (b); it speaks of the nearest dropout alone."
+        " Formula (b) takes one mean, one variance and one correlation for all inputs of a unit; the last column gives"
+        " each input its own. The published range is over networks, as far as the publication gives one."
     )
+    return f"{table(head, map(_shift_line, results))}\n\n{note}"
+
+
+def _shift(study: str, results: Sequence[Result]) -> str:
+    found = shifted(results)
+    if not found:
+        return ""
     figure = (
         "Variance in test mode by that which training left, for each batch norm in network order, a panel per row."
         " Under 1: the norm meets less variance than it divides by. Line: mean over the seeds; band: quantiles .05 to"
         " .95 of the channels. Dashed: alone. Diamonds: the formula."
     )
     picture = f"![Variance in test mode by variance in training, by layer]({study}/{SHIFT_FIGURE}.svg)"
-    return "\n\n".join(["## Variance shift", table(head, map(_shift_line, shifted)), note, picture, figure])
+    return "\n\n".join(["## Variance shift", shift_words(found), picture, figure])
 
 
 def _shift_line(result: Result) -> list[str]:

@@ -1,6 +1,8 @@
 """Epochs of a run's training images outside of training: the batches that it would have gone on with."""
 
 from collections.abc import Iterator
+from itertools import chain, islice
+from itertools import count as naturals
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -44,7 +46,10 @@ class Epochs:
         """Batches of an epoch."""
         return len(TrainBatches(self._data))
 
-    def images_of(self, number: int) -> Iterator[Tensor]:
-        """The batches of one epoch, uint8; `number` counts from 0. Of a run on several devices, the first one's."""
+    def batches(self, count: int) -> Iterator[Tensor]:
+        """That many batches, uint8, of one epoch after the other; of a run on several devices, the first one's."""
+        return islice(chain.from_iterable(self._epoch(number) for number in naturals()), count)
+
+    def _epoch(self, number: int) -> Iterator[Tensor]:
         self._data.trainer = cast(pl.Trainer, Position(self._first + number, 0, self._shares))
         return (images for images, _ in TrainBatches(self._data))

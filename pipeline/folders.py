@@ -1,8 +1,6 @@
 """Images in folders named after their classes, in a directory or an archive, as one tensor."""
 
-import io
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from pipeline import paths
@@ -20,18 +16,10 @@ from pipeline.archives import Entry, Parts, entries, inside
 from pipeline.complaints import one_line
 from pipeline.config import Folder
 from pipeline.errors import UserError
-
-Pixels = NDArray[np.uint8]
-"""One image: H×W where it is grey, H×W×3 where it has colour."""
-
-Picture = Pixels | str
-"""An image, or what is wrong with the file."""
+from pipeline.pictures import Picture, Pixels, channels_first, decode, hushed
 
 Show = Callable[[float], None]
 """Is told the share that has been read, 0 to 1."""
-
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
-"""Not all that Pillow knows: some of its formats start other programs, and some take any bytes for an image."""
 
 LARGE = 2**15
 """Bytes of a file from which decoding it on another thread saves more time than handing it over costs."""
@@ -61,9 +49,7 @@ def read(name: str, dataset: Folder, show: Show) -> tuple[Tensor, Tensor, Tensor
         path = paths.HOME / Path(dataset.path).expanduser()
     except RuntimeError as error:
         raise UserError(f"{where}: {one_line(error)}") from None
-    with warnings.catch_warnings():
-        # Pillow's remarks on odd metadata; what it cannot decode is an error below.
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+    with hushed():
         pictures, folders = _collect(entries(where, path), dataset.size, show, f"datasets.{name}.size")
     layout = _layout(where, pictures, folders)
     for parts in layout.files:
@@ -73,28 +59,6 @@ def read(name: str, dataset: Folder, show: Show) -> tuple[Tensor, Tensor, Tensor
     labels = torch.tensor([index[parts[-2]] for parts in layout.files])
     test = torch.tensor([parts[-3] == "test" for parts in layout.files]) if layout.split else None
     return _stack(pictures, layout.files), labels, test, layout.classes
-
-
-def decode(data: bytes, size: int | None) -> Picture:
-    """The pixels of an image file, upright, without transparency, 16 bits reduced to 8; or what is wrong with it."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            ImageOps.exif_transpose(image, in_place=True)
-            plain = _plain(image)
-            return np.asarray(plain.resize((size, size), Image.Resampling.BILINEAR) if size else plain)
-    except UnidentifiedImageError:
-        return "corrupt or no image"
-    except Exception as error:  # Pillow's readers raise whatever their parsers meet in broken bytes
-        return f"corrupt or no image ({one_line(error) or type(error).__name__})"
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """The image in mode L or RGB."""
-    if image.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip them
-        return Image.fromarray((np.asarray(image).clip(0, 2**16 - 1) >> 8).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels; 8 or 16 bits are right")
-    return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
 
 
 def _collect(found: Iterable[Entry], size: int | None, show: Show, key: str) -> tuple[dict[Parts, Picture], set[Parts]]:
@@ -128,6 +92,7 @@ def _extent(picture: Pixels) -> str:
 
 def _decoded(found: Iterable[Entry], size: int | None, show: Show) -> Iterator[tuple[Parts, Picture | None]]:
     """Each path with its picture, None for a folder. Small files are decoded at once and large ones on threads."""
+    extent = (size, size) if size else None
     waiting: deque[tuple[Parts, Future[Picture]]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for parts, data, done in found:
@@ -135,9 +100,9 @@ def _decoded(found: Iterable[Entry], size: int | None, show: Show) -> Iterator[t
             if data is None:
                 yield parts, None
             elif len(data) < LARGE:
-                yield parts, decode(data, size)
+                yield parts, decode(data, extent)
             else:
-                waiting.append((parts, pool.submit(decode, data, size)))
+                waiting.append((parts, pool.submit(decode, data, extent)))
                 if len(waiting) > 2 * (os.cpu_count() or 1):
                     large, future = waiting.popleft()
                     yield large, future.result()
@@ -204,6 +169,5 @@ def _stack(pictures: dict[Parts, Picture], files: list[Parts]) -> Tensor:
     channels = 3 if any(np.ndim(pictures[file]) == 3 for file in files) else 1
     images = np.empty((len(files), channels, height, width), np.uint8)
     for image, file in zip(images, files, strict=True):
-        array = np.asarray(pictures.pop(file))
-        image[:] = array if array.ndim == 2 else array.transpose(2, 0, 1)
+        image[:] = channels_first(np.asarray(pictures.pop(file)))
     return torch.from_numpy(images)

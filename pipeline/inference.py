@@ -1,13 +1,18 @@
-"""A trained network from its files."""
+"""A trained network from its files, and what it says of images."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from models import Normalize, build
 from pipeline.config import Row
 from pipeline.prepared import Info
+
+BATCH = 128
+"""Images that are computed at once."""
 
 
 def load(row: Row, info: Info, weights: Path) -> nn.Sequential:
@@ -21,3 +26,22 @@ def load(row: Row, info: Info, weights: Path) -> nn.Sequential:
     network = build(*row.network(), info.shape, len(info.classes))
     network.load_state_dict(load_file(weights))
     return nn.Sequential(Normalize(info.mean, info.std), network).eval()
+
+
+def logits(network: nn.Module, images: Tensor, done: Callable[[int], None] = lambda count: None) -> Tensor:
+    """What a network says of images.
+
+    Args:
+        network: as `load` gives it.
+        images: N×C×H×W, uint8 or float pixels 0..255, on the network's device.
+        done: is told after each batch how many images are done.
+
+    Returns:
+        N×K float32.
+    """
+    parts = []
+    with torch.inference_mode():
+        for batch in images.split(BATCH):
+            parts.append(network(batch))
+            done(sum(map(len, parts)))
+    return torch.cat(parts)

@@ -6,7 +6,9 @@ What could not be logged stays marked in the run store, and is logged at the nex
 """
 
 import contextlib
+import functools
 import os
+import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -14,10 +16,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 from pipeline import forkserver, paths, store
+from pipeline.complaints import one_line
 from pipeline.config import Row
 from pipeline.storage import read_json, write_json
+
+PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class LoggedRun:
         path = self.folder / "logged.json"
         entries = read_json(path) or {}
         about = vars(self) | {"row": self.row.model_dump()}
-        entries[f"{tracking_uri()} {self.study}/{self.name}"] = {"state": state, "about": about}
+        entries[_entry(self.study, self.name)] = {"state": state, "about": about}
         write_json(path, entries)
 
 
@@ -66,8 +72,9 @@ def tracking_uri() -> str:
 
 def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
     """The runs of `finished` that the present tracking store does not hold, and all of other rows whose
-    logging was begun and not completed."""
+    logging was begun and not completed, but for rows that a process is training, and logging, right now."""
     runs = {(run.study, run.name, run.key): run for run in finished}
+    is_training = functools.cache(store.is_training)
     for path in sorted((paths.STORE / "runs").glob("*/logged.json")):
         for where, entry in read_json(path).items():
             about = entry["about"]
@@ -76,9 +83,42 @@ def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
                 continue
             if entry["state"] == "logged":
                 runs.pop(identity, None)
-            else:
-                runs[identity] = LoggedRun(**(about | {"row": Row.model_validate(about["row"])}))
+            elif identity not in runs and not is_training(about["study"], about["name"]):
+                runs[identity] = _run(about)
     return list(runs.values())
+
+
+def recorded(study: str, name: str, key: str) -> LoggedRun | None:
+    """A run that the present tracking store was given by this project; None where the run store has no trace of it."""
+    entries = read_json(paths.STORE / "runs" / key / "logged.json") or {}
+    entry = entries.get(_entry(study, name))
+    return _run(entry["about"]) if entry else None
+
+
+def _run(about: dict[str, Any]) -> LoggedRun:
+    values: dict[str, Any] = about | {"row": Row.model_validate(about["row"])}
+    return LoggedRun(**values)
+
+
+def _entry(study: str, name: str) -> str:
+    """How logged.json names a row in the present tracking store; two rows may share a run."""
+    return f"{tracking_uri()} {study}/{name}"
+
+
+def mark_study(study: str, state: str) -> None:
+    """Notes in the run store how far a study's report is logged to the present tracking store: pending or logged."""
+    path = _studies() / f"{study}.json"
+    write_json(path, (read_json(path) or {}) | {tracking_uri(): state})
+
+
+def unlogged_studies() -> list[str]:
+    """The studies whose report was to be logged to the present tracking store and is not."""
+    files = sorted(_studies().glob("*.json"))
+    return [path.stem for path in files if read_json(path).get(tracking_uri()) == "pending"]
+
+
+def _studies() -> Path:
+    return paths.STORE / "reports"
 
 
 class Tracker:
@@ -98,14 +138,22 @@ class Tracker:
         """A run has finished an epoch; `line` is one of curves.csv, and `epoch_seconds`, which only the log knows."""
         self._send("epoch", run, line, now())
 
-    def end(self, run: LoggedRun, speed: dict[str, float] | None = None) -> None:
-        """A run is over: all of its folder is logged, and its speed if it was trained just now."""
+    def end(self, run: LoggedRun) -> None:
+        """A run is over: all of its folder is logged."""
         run.mark("pending")
-        self._send("end", run, speed or {}, now())
+        self._send("end", run, now())
 
     def sweep(self, study: str, name: str, keep: set[str]) -> None:
         """Marks the runs of a study that a kill has left running, but for those of this row with a key in `keep`."""
         self._send("sweep", study, name, keep)
+
+    def summarize(self, study: str) -> None:
+        """A study's report is written: it and the outputs that it stands on are logged."""
+        mark_study(study, "pending")
+        if problem := _unreachable():  # found out without the imports of MLflow, which take longer than a report
+            _say_unlogged(problem)
+        else:
+            self._send("summarize", study)
 
     def _send(self, *message: object) -> None:
         if self._pipe is None:
@@ -134,11 +182,27 @@ class Tracker:
             problem = "the process that logs has ended"
         self._process.join()
         if problem:
-            print(
-                f"not logged to {tracking_uri()}: {problem}; the results are safe, and will be logged at the next"
-                " start of a stage or by: pipeline/python -m pipeline.tracking",
-                file=sys.stderr,
-            )
+            _say_unlogged(problem)
+
+
+def _say_unlogged(problem: str) -> None:
+    print(
+        f"not logged to {tracking_uri()}: {problem}; the results are safe, and logged later by:"
+        " pipeline/python -m pipeline.tracking",
+        file=sys.stderr,
+    )
+
+
+def _unreachable() -> str | None:
+    """Why nobody answers at the address of the tracking server; None where somebody does, or there is no server."""
+    address = urlsplit(tracking_uri())
+    if address.scheme not in PORTS or not address.hostname:
+        return None
+    try:
+        with socket.create_connection((address.hostname, address.port or PORTS[address.scheme]), timeout=2):
+            return None
+    except OSError as error:
+        return one_line(error)
 
 
 def _serve(pipe: Connection) -> None:

@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline import convergence_sections, diagnosis_sections, tuning_sections
+from pipeline.claims_section import claims_section
+from pipeline.comparisons import comparisons
 from pipeline.config import Row
+from pipeline.gallery import Gallery
+from pipeline.gallery_section import gallery_section
 from pipeline.measured import Groups, Result
 from pipeline.plan import PlannedStudy
 from pipeline.stats import paired_difference
+from pipeline.verdicts import Verdict
 from pipeline.wording import (
     NONE,
     answer,
@@ -36,6 +41,12 @@ FIGURES = {
 }
 """Files of curves: column of curves.csv without the split, and what the vertical axis is."""
 
+RISING = ("accuracy", "auc")
+"""Columns that rise towards 1."""
+
+MOST_PANELS = 24
+"""Rows whose curves are drawn; of more, the page in HTML shows all."""
+
 DETAILS_NOTE = (
     "Paired difference: the mean over common seeds. AUC is the area under the ROC curve, one-vs-rest: of all decisions"
     " in one pool (micro), or the mean over classes (macro). ECE is the expected calibration error over 15 bins of"
@@ -43,12 +54,16 @@ DETAILS_NOTE = (
 )
 
 
-def markdown(study: PlannedStudy, groups: Groups) -> str:
+def markdown(
+    study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery] = (), verdicts: Sequence[Verdict] = ()
+) -> str:
     """The report.
 
     Args:
         study: as planned.
         groups: what `load` gives.
+        galleries: of these groups; without any the section is left out.
+        verdicts: on the study's claims.
     """
     results = [result for group in groups for result in group]
     planned = sorted(results, key=lambda result: list(study.rows).index(result.name))
@@ -60,15 +75,18 @@ def markdown(study: PlannedStudy, groups: Groups) -> str:
         f"![{alt}]({study.name}/runs.svg)",
         "Every dot is a run. A bar that reaches the edge of the figure goes on beyond it.",
         *(_ranking(groups, group) for group in groups),
-        _ranking_notes(results),
+        ranking_notes(results),
+        claims_section(study.name, verdicts),
         _published(results),
         *(_details(groups, group) for group in groups if contenders(group)),
         DETAILS_NOTE if any(map(contenders, groups)) else "",
+        comparisons(groups),
         _curves(study.name, results),
         *tuning_sections.sections(study.name, planned),
         *convergence_sections.sections(study.study.targets, planned),
         *diagnosis_sections.sections(study.name, planned),
         *(_by_class(groups, group) for group in groups if contenders(group)),
+        gallery_section(study.name, galleries),
         _settings(results),
         _reproduction(study.name, groups),
     ]
@@ -100,7 +118,8 @@ def _ranking(groups: Groups, group: list[Result]) -> str:
     return f"## Ranking{_on(groups, group)}\n\n{table(head, lines, numbers_from=4)}"
 
 
-def _ranking_notes(results: list[Result]) -> str:
+def ranking_notes(results: list[Result]) -> str:
+    """How to read the ranking, and what its intervals leave out."""
     text = (
         "Means over the runs that finished, one per seed; ± is half the 95 % interval of the mean (Student's t)."
         " It covers what the seed decides: initial weights, order of images, augmentation and dropout masks. It covers"
@@ -166,12 +185,13 @@ def _details(groups: Groups, group: list[Result]) -> str:
 
 def _curves(study: str, results: list[Result]) -> str:
     leaking = ", which are the test images in rows marked †" if any(result.leaking for result in results) else ""
+    many = f" of the first {MOST_PANELS}; `{study}.html` shows all" if len(results) > MOST_PANELS else ""
     caption = (
-        "One panel per row, in the order of the ranking. Dotted: training images, in training mode while the weights"
-        f" change. Solid: the images that select, after the epoch{leaking}. Lines are means and bands the range from"
-        " minimum to maximum over the seeds that finished; a run that stops before others of its row keeps its last"
-        " value. Grey: the other rows' means. So that late epochs can be told apart, the axes of accuracy and AUC may"
-        " leave out up to a tenth of the means, the lowest. Rates are those in force during the epoch."
+        f"One panel per row, in the order of the ranking{many}. Dotted: training images, in training mode while the"
+        f" weights change. Solid: the images that select, after the epoch{leaking}. Lines are means and bands the range"
+        " from minimum to maximum over the seeds that finished; a run that stops before others of its row keeps its"
+        " last value. Grey: the other rows' means. So that late epochs can be told apart, the axes of accuracy and AUC"
+        " may leave out up to a tenth of the means, the lowest. Rates are those in force during the epoch."
     )
     pictures = [f"![{title} by epoch, a panel per row]({study}/{file}.svg)" for file, (_, title) in FIGURES.items()]
     return "\n\n".join(["## Curves", caption, *pictures])

@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline import diagnosed, paths, tuned
+from safetensors import SafetensorError
+
+from pipeline import diagnosed, paths, predictions, tuned
 from pipeline.config import Row, TunedRow
 from pipeline.diagnosed import Diagnosed
 from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
+from pipeline.predictions import Predictions
+from pipeline.quantities import Quantity
 from pipeline.stats import Estimate, mean_interval
 
 T = TypeVar("T")
@@ -32,18 +36,22 @@ class Result:
 
     Args:
         name, row: as planned.
+        folder: of its outputs.
         spec: content of spec.json.
         runs: in the order of seeds.
         curves: column of curves.csv to a line of values per run that finished.
+        predictions: of the runs that finished; None if there is none.
         diagnosis: what the stage `diagnose` found; None where it was not asked for.
         tuning: how the values of the row were chosen; None where params.yaml gives them.
     """
 
     name: str
     row: Row
+    folder: Path
     spec: dict[str, Any]
     runs: list[Run]
     curves: dict[str, list[list[float]]]
+    predictions: Predictions | None = None
     diagnosis: Diagnosed | None = None
     tuning: tuned.Tuned | None = None
 
@@ -55,6 +63,18 @@ class Result:
         """Mean and interval of a column over the runs that finished; None if there is none."""
         values = self.values(column)
         return mean_interval(list(values.values())) if values else None
+
+    def measure(self, quantity: Quantity) -> dict[int, float]:
+        """A quantity by seed, in the order of seeds, with what runs count that diverged."""
+        values = quantity.read(self)
+        if quantity.of_failed:
+            values = values | {run.seed: quantity.of_failed(self) for run in self.failures}
+        return {run.seed: values[run.seed] for run in self.runs if run.seed in values}
+
+    @property
+    def finished(self) -> list[int]:
+        """Seeds of the runs that finished."""
+        return [run.seed for run in self.runs if run.failure is None]
 
     @property
     def failures(self) -> list[Run]:
@@ -93,6 +113,27 @@ def load(study: PlannedStudy, runs: Path, diagnosis: Path | None = None) -> Grou
     return [sorted(group, key=standing) for group in groups.values()]
 
 
+def load_available(study: PlannedStudy, runs: Path, diagnosis: Path) -> tuple[dict[str, Result], list[str]]:
+    """What there is of a study, which need not be all of it, nor diagnosed.
+
+    Returns:
+        Results by row, and what is wrong with outputs that are there and cannot be read.
+    """
+    results, complaints = {}, []
+    for name, row in study.rows.items():
+        try:
+            if (runs / name).exists():
+                results[name] = _load_row(study.name, name, row, runs / name)
+        except UserError as error:
+            complaints.append(str(error))
+    try:
+        found = diagnosed.read(study.name, diagnosis) if diagnosis.exists() else {}
+        results |= {name: _with_diagnosis(study.name, results[name], found) for name in found if name in results}
+    except UserError as error:
+        complaints.append(str(error))
+    return results, complaints
+
+
 def _with_diagnosis(study: str, result: Result, found: dict[str, Diagnosed]) -> Result:
     finished = {run.seed for run in result.runs if run.failure is None}
     if result.name not in found or found[result.name].numbers.keys() != finished:
@@ -113,7 +154,7 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
             return reader(path)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro report@{study}'") from None
-        except (csv.Error, KeyError, TypeError, ValueError):
+        except (csv.Error, KeyError, SafetensorError, TypeError, ValueError):
             stage = "train-tuned" if isinstance(row, TunedRow) else "train"
             raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force {stage}@{name}'") from None
 
@@ -126,10 +167,11 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
     runs = parse("seeds.csv", _read_runs)
     epochs = {run.seed: run.numbers["epochs"] for run in runs if run.failure is None}
     curves = parse("curves.csv", lambda path: _read_curves(path, epochs))
+    predicted = parse("logits.safetensors", lambda path: predictions.read(path, epochs))
     planned = row.model_dump(mode="json", exclude={"published"})
     if spec["row"] != planned or [run.seed for run in runs] != row.seeds:
         raise UserError(f"{paths.shown(folder)}: of an older version of the row; run 'dvc repro report@{study}'")
-    return Result(name, row, spec, runs, curves, tuning=tuning)
+    return Result(name, row, folder, spec, runs, curves, predicted, tuning=tuning)
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

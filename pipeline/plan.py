@@ -4,10 +4,11 @@
     plan/rows/<name>.json       a row without its publications, defaults filled in
     plan/tuned/<name>.json      the same of a row to be tuned, with its tuning
     plan/studies/<name>.json    a study with its rows and their publications
+    plan/claims/<study>.json    the claims that a study tests
 
 Later stages depend on these files and not on params.yaml, so each of them runs again exactly when
 what it needs has changed: a row when it is edited, a report when a row of its study is edited, comes
-or goes, and nothing at all for a comment or for a default that is written out.
+or goes, or a claim about it, and nothing at all for a comment or for a default that is written out.
 """
 
 import json
@@ -24,7 +25,7 @@ from pipeline.schema import Model
 
 T = TypeVar("T")
 
-KINDS = ("datasets", "rows", "tuned", "studies")
+KINDS = ("datasets", "rows", "tuned", "studies", "claims")
 """Folders of the plan."""
 
 
@@ -34,6 +35,18 @@ class PlannedStudy(Model):
     name: str
     study: Study
     rows: dict[str, TunedRow | Row]
+
+
+class PlannedClaim(Model):
+    """A claim as one study tests it."""
+
+    says: str
+    source: str
+    test: str
+
+
+Claims = dict[str, PlannedClaim]
+"""The claims that a study tests, in the order of params.yaml."""
 
 
 def write_plan(params: Params, target: Path = paths.PLAN) -> None:
@@ -49,6 +62,17 @@ def write_plan(params: Params, target: Path = paths.PLAN) -> None:
     for name, study in params.studies.items():
         planned = PlannedStudy(name=name, study=study, rows=params.of_study(name))
         _write(target / "studies" / f"{name}.json", planned.model_dump(), sort=False)
+        claims = {key: claim.model_dump() for key, claim in claims_of(params, name).items()}
+        _write(target / "claims" / f"{name}.json", claims, sort=False)
+
+
+def claims_of(params: Params, study: str) -> Claims:
+    """The claims that a study tests."""
+    return {
+        name: PlannedClaim(says=claim.says, source=claim.source, test=claim.tests[study])
+        for name, claim in params.claims.items()
+        if study in claim.tests
+    }
 
 
 def read_dataset(name: str) -> Any:
@@ -81,6 +105,11 @@ def read_tuned(name: str) -> TunedRow:
 def read_study(name: str) -> PlannedStudy:
     """The planned study of that name."""
     return _read("studies", name, TypeAdapter(PlannedStudy))
+
+
+def read_claims(study: str) -> Claims:
+    """The planned claims of the study of that name."""
+    return _read("claims", study, TypeAdapter(Claims))
 
 
 def _write(path: Path, content: dict[str, Any], sort: bool = True) -> None:

@@ -23,6 +23,8 @@ from pipeline.errors import UserError
 from pipeline.paths import shown
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -69,7 +71,16 @@ def read(path: Path, split: int) -> "tuple[Tensor, Tensor]":
     Raises:
         UserError: absent or damaged.
     """
-    with _opened(path / (TEST_FILE if split == TEST else FIT_FILE)) as (file, about):
+    return _read(path, split, "pt")
+
+
+def read_arrays(path: Path, split: int) -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
+    """The same as NumPy arrays, for stages that need no torch and do not wait for its import."""
+    return _read(path, split, "numpy")
+
+
+def _read(path: Path, split: int, framework: str) -> Any:
+    with _opened(path / (TEST_FILE if split == TEST else FIT_FILE), framework) as (file, about):
         train = about["counts"]["train"]
         rows = {TRAIN: slice(0, train), VALIDATION: slice(train, None), TEST: slice(None)}[split]
         return file.get_tensor("images")[rows], file.get_tensor("labels")[rows]
@@ -109,11 +120,11 @@ def write(path: Path, images: "Tensor", labels: "Tensor", about: dict[str, Any],
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _opened(path: Path, framework: str = "pt") -> Iterator[tuple[Any, dict[str, Any]]]:
     """A file and its description; whatever is wrong with either becomes one line."""
     stage = f"prepare@{path.parent.name}"
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework=framework) as file:
             about = json.loads(file.metadata()["dataset"])
             counts = [about["counts"][name] for name in SPLITS]
             if file.get_slice("images").get_shape()[0] != (

@@ -1,11 +1,13 @@
-"""What a stage shows while it works: one bar in a terminal, a line now and then elsewhere."""
+"""What is shown while something goes on: one bar in a terminal; for stages a line now and then elsewhere."""
 
 import sys
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LINE_SECONDS = 30.0
 """Where there is no terminal, a line at most this often says how far a stage is."""
@@ -16,13 +18,12 @@ class StageProgress:
 
     Args:
         name: of what is worked on.
-        tasks: how many there are.
         steps: of each task at most.
         unit: what a step is, in the plural.
     """
 
-    def __init__(self, name: str, tasks: int, steps: int, unit: str) -> None:
-        self.name, self.total, self.steps, self.unit = name, tasks * steps, steps, unit
+    def __init__(self, name: str, steps: Mapping[Any, int], unit: str) -> None:
+        self.name, self.steps, self.unit, self.total = name, steps, unit, sum(steps.values())
         self.done: dict[Hashable, int] = {}
         console = Console(file=sys.stderr)
         self.terminal = console.is_terminal
@@ -51,10 +52,14 @@ class StageProgress:
 
     def end(self, task: Hashable, text: str = "") -> None:
         """A task is over; says so, if there is something to say."""
-        self.done[task] = self.steps  # early stopping counts as done
+        self.done[task] = self.steps[task]  # early stopping counts as done
         if text:
-            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.say(text)
         self._show("")
+
+    def say(self, text: str) -> None:
+        """Prints a line that stays."""
+        self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _show(self, note: str) -> None:
         done = sum(self.done.values())
@@ -62,3 +67,21 @@ class StageProgress:
         if not self.terminal and time.monotonic() - self._spoke > LINE_SECONDS:
             self._spoke = time.monotonic()
             print(f"{self.name}: {done} of {self.total} {self.unit}; {note}".rstrip("; "), file=sys.stderr)
+
+
+@contextmanager
+def bar(text: str, total: float | None) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr while something goes on, in a terminal only; the function takes how much of the total is done."""
+    console = Console(file=sys.stderr)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    progress = Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with progress:
+        task = progress.add_task(text, total=total)
+        yield lambda done: progress.update(task, completed=done)

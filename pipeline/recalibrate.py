@@ -3,7 +3,7 @@
 Two definitions:
 
 moving   what training does, less dropout: norms normalize with the batch while their moving averages are taken anew,
-         all at once, over as many passes as the shift takes. That is how Li et al. 2018 (arXiv 1801.05134) are read
+         all at once, over as many batches as for the shift. That is how Li et al. 2018 (arXiv 1801.05134) are read
          here, who write of moving averages and do not say what normalizes meanwhile. Were it the old statistics, as
          for the shift, then norm after norm would be corrected for what those before it no longer do.
 exact    population mean and variance over one epoch of the training data, one norm after the other in network order,
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.modes import with_batch_statistics
-from pipeline.shift import BatchNorm, observe, running_norms
+from pipeline.shift import BatchNorm, channel_moments, observe, running_norms
 
 
 def moving(network: nn.Sequential, batches: Iterable[Tensor]) -> nn.Sequential:
@@ -26,7 +26,7 @@ def moving(network: nn.Sequential, batches: Iterable[Tensor]) -> nn.Sequential:
 
     Args:
         network: in test mode.
-        batches: enough of them that a start would be forgotten, see `shift.passes`.
+        batches: enough of them that a start would be forgotten, see `shift.enough`.
     """
     observed = observe(with_batch_statistics(network), batches)
     network = copy.deepcopy(network)
@@ -54,12 +54,11 @@ def population(layers: nn.Sequential, batches: Iterable[Tensor]) -> tuple[Tensor
     with torch.inference_mode():
         for batch in batches:
             x = layers(batch)
-            axes = [axis for axis in range(x.ndim) if axis != 1]
-            here, (var, middle) = x.numel() // x.shape[1], torch.var_mean(x.double(), axes, correction=0)
+            here, (middle, variance) = x.numel() // x.shape[1], channel_moments(x)
             # Chan et al. 1983: the squares of two parts about their own means, and what the means' difference adds.
             apart = middle - mean.to(middle)
             total = count + here
-            squares = squares.to(var) + here * var + apart**2 * (count * here / total)
+            squares = squares.to(middle) + (here - 1) * variance + apart**2 * (count * here / total)
             mean = mean.to(middle) + apart * (here / total)
             count = total
     return mean, squares / count

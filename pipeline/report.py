@@ -1,6 +1,7 @@
-"""Stage `report@<study>`: what a study found, as Markdown with figures for whoever opens the repository.
+"""Stage `report@<study>`: what a study found, as Markdown with figures for whoever opens the repository, and as
+one HTML page for a browser.
 
-    pipeline/python -m pipeline.report STUDY          writes reports/<study>.md and reports/<study>/*.svg
+    pipeline/python -m pipeline.report STUDY          writes reports/<study>.md, .html, and what belongs to them beside
     pipeline/python -m pipeline.report --show STUDY   prints the ranking again and writes nothing
 
 Only the rows that the plan lists are read: outputs of rows that were removed stay on disk. The same
@@ -13,56 +14,89 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import paths, tuning_sections
+from filelock import FileLock
+
+from pipeline import claims_section, forkserver, gallery, paths, seed_table, tuning_sections
 from pipeline.diagnosis_sections import SHIFT_FIGURE
 from pipeline.errors import UserError, command
-from pipeline.markdown import FIGURES, markdown
+from pipeline.findings import Findings
+from pipeline.gallery import Gallery
+from pipeline.logbook import Tracker
+from pipeline.markdown import FIGURES, MOST_PANELS, RISING, markdown
 from pipeline.measured import Groups, Result, load
-from pipeline.plan import PlannedStudy, read_study
-from pipeline.storage import write_atomically
+from pipeline.plan import PlannedStudy, read_claims, read_study
+from pipeline.storage import read_json, write_atomically, write_json
 from pipeline.tuning_sections import BUDGET_FIGURE, TRIALS_FIGURE
-from pipeline.wording import answer, mean, outcome, percent, place, sentence
+from pipeline.verdicts import Verdict, judge
+from pipeline.wording import answer, mean, named, outcome, percent, place, sentence
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pipeline.charts import Dots, Panel
+    from pipeline.charts import Dots
+    from pipeline.panels import Panel
     from pipeline.shift_chart import Ratios
 
-RISING = ("accuracy", "auc")
-"""Columns that rise towards 1."""
 
+def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence[Verdict] = ()) -> None:
+    """Writes a study's report, and the index anew; what was there is replaced when all of it is made."""
+    from pipeline.page import page, summary
 
-def write(study: PlannedStudy, groups: Groups, reports: Path) -> None:
-    """Writes reports/<study>.md and its figures; what was there is replaced when all of it is made."""
+    galleries = gallery.load(groups)
     draft, target = reports / f".draft-{study.name}", reports / study.name
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        text = markdown(study, groups)
-        _draw(study, groups, draft)
+        text = markdown(study, groups, galleries, verdicts)
+        _draw(study, groups, galleries, draft)
+        claims_section.draw(verdicts, draft)
+        results = {result.name: result for group in groups for result in group}
+        table = seed_table.write(seed_table.of(results[name] for name in study.rows))
+        write_atomically(draft / seed_table.FILE, table.encode())
+        found = Findings(study, groups, galleries, verdicts, text, draft)
+        texts = {".md": text, ".html": page(found)}
+        write_json(draft / "summary.json", summary(found))
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    write_atomically(reports / f"{study.name}.md", text.encode())
+    for ending, text in texts.items():
+        write_atomically(reports / f"{study.name}{ending}", text.encode())
+    _write_index(reports)
 
 
-def _draw(study: PlannedStudy, groups: Groups, folder: Path) -> None:
-    from pipeline import charts, shift_chart, tuning_charts
+def _write_index(reports: Path) -> None:
+    """Writes the page over all studies that have a report.
+
+    It is no output of a stage, which would have to depend on all reports: who wants one does not want all.
+    """
+    from pipeline.page import HOME, index
+
+    lock = paths.STORE / "locks" / "index"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):  # of two reports that end together, the later one sees both
+        summaries = [read_json(path) for path in sorted(reports.glob("*/summary.json"))]
+        write_atomically(reports / HOME, index(summaries).encode())
+
+
+def _draw(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery], folder: Path) -> None:
+    from pipeline import charts, panels, shift_chart, tuning_charts
+    from pipeline.gallery_figure import gallery_figure
 
     results = [result for group in groups for result in group]
     with charts.style():
         titles = {f"data set {group[0].row.dataset}": [_dots(result) for result in group] for group in groups}
         charts.save_svg(charts.dots_figure(titles), folder / "runs.svg")
         for file, (column, label) in FIGURES.items():
-            panels = _panels(results, column)
-            charts.save_svg(charts.curves_figure(panels, label, column in RISING), folder / f"{file}.svg")
+            shown = _panels(results[:MOST_PANELS], column)
+            charts.save_svg(panels.curves_figure(shown, label, column in RISING), folder / f"{file}.svg")
         if ratios := _ratios(study, results):
             charts.save_svg(shift_chart.shift_figure(ratios), folder / f"{SHIFT_FIGURE}.svg")
         if searches := tuning_sections.searches(results):
             charts.save_svg(tuning_charts.trials_figure(searches), folder / f"{TRIALS_FIGURE}.svg")
             charts.save_svg(tuning_charts.budget_figure(searches), folder / f"{BUDGET_FIGURE}.svg")
+        if galleries:
+            charts.save_svg(gallery_figure(galleries), folder / "gallery.svg")
 
 
 def _dots(result: Result) -> "Dots":
@@ -74,7 +108,7 @@ def _dots(result: Result) -> "Dots":
 
 
 def _panels(results: Sequence[Result], column: str) -> "list[Panel]":
-    from pipeline.charts import Panel, aligned
+    from pipeline.panels import Panel, aligned
 
     if column == "lr" and (common := _common_rates(results)):
         return [Panel("all rows", "", {"learning rate": aligned([common])})]
@@ -84,7 +118,7 @@ def _panels(results: Sequence[Result], column: str) -> "list[Panel]":
     scale = 100 if column == "accuracy" else 1
     return [
         Panel(
-            result.name + (" †" if result.leaking else ""),
+            named(result),
             result.row.dataset,
             {kind: scale * aligned(result.curves[source]) for kind, source in kinds.items()},
         )
@@ -94,7 +128,7 @@ def _panels(results: Sequence[Result], column: str) -> "list[Panel]":
 
 def _ratios(study: PlannedStudy, results: Sequence[Result]) -> "dict[str, Ratios]":
     """What the figure of the shift shows, by row that has batch norms, in the order of the plan."""
-    from pipeline.charts import aligned
+    from pipeline.panels import aligned
     from pipeline.shift_chart import COLUMNS
 
     found = {result.name: result.diagnosis for result in results if result.diagnosis}
@@ -127,6 +161,7 @@ def show(groups: Groups, report: Path) -> None:
             console.print(f"{result.name}: {outcome(result)}", markup=False)
         console.print(f"{answer(group).replace('`', '')}\n", markup=False)
     console.print(f"Report: {paths.shown(report)}", markup=False, soft_wrap=True)
+    console.print(f"In a browser: {report.with_suffix('.html').as_uri()}", markup=False, soft_wrap=True)
 
 
 def _ranking_table(group: Sequence[Result], framed: bool) -> "Table":
@@ -142,11 +177,10 @@ def _ranking_table(group: Sequence[Result], framed: bool) -> "Table":
         ranking.add_column(name, justify="right", no_wrap=True)
     ranking.add_column(Text("each · end · head", no_wrap=True))
     for result in group:
-        name = result.name + (" †" if result.leaking else "")
         numbers = [percent(result.estimate("test_accuracy")), mean(result, "test_loss", 3)]
         numbers += [mean(result, "gap_accuracy", 2, 100), str(len(result.runs) - len(result.failures))]
         words = Text(sentence(result.row), no_wrap=True, overflow="ellipsis")
-        ranking.add_row(place(result, group), name, *numbers, words)
+        ranking.add_row(place(result, group), named(result), *numbers, words)
     return ranking
 
 
@@ -156,11 +190,17 @@ def main() -> None:
     only_show = words[:1] == ["--show"]
     if len(words) != 1 + only_show:
         raise UserError("usage: pipeline/python -m pipeline.report [--show] STUDY")
+    if not only_show:
+        forkserver.start("pipeline.tracking")  # first: it imports what logs while this process draws
     study = read_study(words[-1])
     report = paths.REPORTS / f"{study.name}.md"
     groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)
     if not only_show:
-        write(study, groups, paths.REPORTS)
+        verdicts = judge(read_claims(study.name), {result.name: result for group in groups for result in group})
+        with Tracker() as tracker:
+            write(study, groups, paths.REPORTS, verdicts)
+            if paths.ROOT == paths.HOME:  # a queued experiment tries something out beside the study
+                tracker.summarize(study.name)
     elif not report.exists():
         raise UserError(f"{paths.shown(report)}: missing; run 'dvc repro report@{study.name}'")
     show(groups, report)

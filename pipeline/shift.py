@@ -7,8 +7,9 @@ average, with the norm's momentum and of unbiased batch variances, taken in test
 its augmentation: no dropout, and all norms normalize with their running statistics.
 
 The paper does not say from where the average starts, and over its 700 batches a start is forgotten. Here none has
-any weight: the batches' weights m(1 − m)ⁿ are divided by their sum. One pass over the data is taken, as in the
-paper, or as many as it takes until a start would have been forgotten to a thousandth, 66 batches at momentum 0.1.
+any weight: the batches' weights m(1 − m)ⁿ are divided by their sum. As many batches are seen as it takes to forget a
+start to a thousandth, 66 at momentum 0.1: one that lies further back weighs nothing, and where the data have fewer,
+they are gone through again.
 """
 
 import math
@@ -37,10 +38,19 @@ def running_norms(network: nn.Sequential) -> dict[int, BatchNorm]:
     return {i: layer for i, layer in layers if isinstance(layer, BatchNorm) and layer.track_running_stats}
 
 
-def passes(momentum: float, batches: int) -> int:
-    """How often the data are gone through, `batches` each time: whole passes until the start is forgotten."""
-    enough = math.log(FORGOTTEN) / math.log1p(-momentum) if momentum < 1 else 1
-    return math.ceil(math.ceil(enough) / batches)
+def enough(momentum: float) -> int:
+    """After how many batches the start of a moving average is forgotten."""
+    return math.ceil(math.log(FORGOTTEN) / math.log1p(-momentum)) if momentum < 1 else 1
+
+
+def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased variance of each channel of N×C or N×C×H×W, float64.
+
+    By batch norm's own kernel, which takes a third of the time of `torch.var_mean` on a CPU.
+    """
+    mean, variance = x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1])
+    functional.batch_norm(x, mean, variance, training=True, momentum=1.0)
+    return mean.double(), variance.double()
 
 
 class MovingAverage:
@@ -72,9 +82,9 @@ class NormInput:
 
     def update(self, x: Tensor) -> None:
         """Takes in a batch, N×C or N×C×H×W."""
-        variance, mean = torch.var_mean(x, [axis for axis in range(x.ndim) if axis != 1], correction=1)
-        self.mean.update(mean.double())
-        self.variance.update(variance.double())
+        mean, variance = channel_moments(x)
+        self.mean.update(mean)
+        self.variance.update(variance)
 
 
 class WeightInput:

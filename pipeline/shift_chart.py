@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from pipeline.charts import BLUE, GREEN, VERMILLION, Numbers, panel_grid, summarize
+from pipeline.charts import BLUE, GREEN, VERMILLION, Numbers
+from pipeline.panels import logarithmic, panel_grid, summarize
 
 Ratios = Mapping[str, Numbers]
 """Column of layers.csv to S×L values of S runs and L norms, nan where a run has none."""
@@ -24,17 +24,14 @@ def shift_figure(rows: Mapping[str, Ratios]) -> Figure:
     Args:
         rows: by title of the panel, one or more.
     """
-    figure, grid = panel_grid(list(rows), "batch norm, in network order", "variance, test mode / training")
+    shown = np.concatenate([summarize(values)[0] for ratios in rows.values() for values in ratios.values()])
+    limits = logarithmic(np.append(shown[np.isfinite(shown) & (shown > 0)], 1.0))
+    last = max(ratios["ratio"].shape[1] for ratios in rows.values())
+    labels = ("batch norm, in network order", "variance, test mode / training")
+    figure, grid = panel_grid(list(rows), labels, last, limits)
     for axes, ratios in zip(grid, rows.values(), strict=True):
         _draw(axes, ratios)
-    shared = grid[0]
-    shared.set_yscale("log")
-    low, high = shared.get_ylim()
-    # Whole powers of ten alone would leave the axis without a number.
-    shared.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
-    shared.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    shared.yaxis.set_minor_locator(NullLocator())
-    figure.legend(handles=_legend(list(rows.values())), loc="outside upper center", ncols=5)
+    figure.legend(handles=_legend(list(rows.values())), loc="upper center", ncols=5)
     return figure
 
 

@@ -3,23 +3,21 @@
 import contextlib
 import io
 import socket
-import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from pipeline import folders, paths
 from pipeline.complaints import one_line
 from pipeline.config import Digits, Folder, Torchvision
 from pipeline.errors import UserError
+from pipeline.progress import bar
 
 STALLED = 60.0
 """Seconds without a byte after which a download is given up."""
@@ -46,7 +44,7 @@ def load(name: str, dataset: Digits | Torchvision | Folder) -> Images:
         UserError: the images cannot be had, or are not what a data set needs.
     """
     if isinstance(dataset, Folder):
-        with _progress(f"{name}: reading", 1.0) as show:
+        with bar(f"{name}: reading", 1.0) as show:
             return Images(*folders.read(name, dataset, show))
     images = _digits() if isinstance(dataset, Digits) else _torchvision(name, dataset)
     return replace(images, images=_resize(images.images, dataset.size)) if dataset.size else images
@@ -73,7 +71,7 @@ def _torchvision(name: str, dataset: Torchvision) -> Images:
 
     kind = getattr(datasets, dataset.name)
     try:
-        with _progress(f"{name}: downloading {dataset.name}", None), _quiet():
+        with bar(f"{name}: downloading {dataset.name}", None), _quiet():
             halves = [kind(paths.DOWNLOADS, train=train, download=True) for train in (True, False)]
     except Exception as error:  # of network, disk, archive formats and torchvision's own checks
         reason = textwrap.shorten(one_line(error) or type(error).__name__, 200, placeholder=" …")
@@ -109,21 +107,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         socket.setdefaulttimeout(timeout)
-
-
-@contextlib.contextmanager
-def _progress(text: str, total: float | None) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr while something goes on, in a terminal only; the function takes how much of the total is done."""
-    console = Console(file=sys.stderr)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    bar = Progress(
-        *columns,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
-    with bar:
-        task = bar.add_task(text, total=total)
-        yield lambda done: bar.update(task, completed=done)

@@ -7,6 +7,7 @@
     .store/rows/<study>/<row>    whether the row's last training was completed
     .store/tunings/<study>/<row> whether its last tuning was
     .store/studies/<study>       whether the study's last diagnosis was completed
+    .store/reports/<study>       where the study's report is logged
     .store/locks/                one writer per row, one per run
 
 A key stands for all that decides a run's numbers: the row without its names and seeds, the seed, the
@@ -19,7 +20,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from ruamel.yaml import YAML
 
 from pipeline import paths, prepared
 from pipeline.config import Row
+from pipeline.errors import UserError
 from pipeline.storage import read_json, write_json
 
 
@@ -41,6 +43,28 @@ def digest(path: Path) -> str:
 def data_digest(folder: Path) -> str:
     """One digest of a prepared data set."""
     return _digest_of(folder, [prepared.FIT_FILE, prepared.TEST_FILE])
+
+
+def checked_data(dataset: str, digests: Mapping[str, str]) -> Path:
+    """The folder of a prepared data set, if it is what was trained on.
+
+    Args:
+        dataset: its name.
+        digests: of what rows were trained on, by the name of the row.
+
+    Raises:
+        UserError: the data set is missing or another one.
+    """
+    folder = paths.prepared(dataset)
+    try:
+        found = data_digest(folder)
+    except OSError as error:
+        raise UserError(f"{paths.shown(folder)}: {error.strerror}; run 'dvc repro prepare@{dataset}'") from None
+    for row, digest in digests.items():
+        if digest != found:
+            hint = "run 'dvc repro', or check out the commit that it was trained at"
+            raise UserError(f"{paths.shown(folder)}: not the images that {row} was trained on; {hint}")
+    return folder
 
 
 def code_files(stage: str = "code") -> list[str]:

@@ -1,24 +1,21 @@
-"""Logs runs to MLflow; the only file that imports it. Nothing here can touch a number or stop a training.
+"""Logs runs to MLflow, in a process of its own. Nothing here can touch a number or stop a training.
 
 One experiment per study, one MLflow run per (row, seed), found again by its tag `key`: a run that
 resumes goes on in the MLflow run that it began.
 
-    pipeline/python -m pipeline.tracking     logs what an earlier stage could not
+    pipeline/python -m pipeline.tracking                   logs what an earlier stage could not
+    pipeline/python -m pipeline.tracking --links ADDRESS   prints where a server shows each study
 """
 
 import contextlib
 import csv
 import functools
-import json
 import os
-import platform
 import signal
-import socket
-import subprocess
+import sys
 import time
-import warnings
+from collections import Counter
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 # A server that is away is noticed within seconds; MLflow by itself would try for minutes.
@@ -28,18 +25,14 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # its notes on tables and formats are not for users
 
 import mlflow
-import torch
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
-from safetensors.torch import load_file
 
-from pipeline import figures, inference, metrics, paths, prepared, store
+from pipeline import attachments, cost, labels, paths, store, summary, views
 from pipeline.complaints import one_line
-from pipeline.config import Row
 from pipeline.errors import UserError, command
-from pipeline.logbook import LoggedRun, now, tracking_uri, unlogged
+from pipeline.logbook import LoggedRun, mark_study, now, tracking_uri, unlogged, unlogged_studies
 
 FLUSH_SECONDS = 2.0
 """Metrics are sent in batches this far apart: a call costs milliseconds, through a server tens of them."""
@@ -112,36 +105,44 @@ class MlflowLog:
             self._steps[run.key] = {metric.step for metric in self.client.get_metric_history(run_id, "lr")}
         else:
             self._steps[run.key] = set()
-            name = f"{run.name} seed {run.seed}"
-            run_id = self.client.create_run(self._experiment(run.study), tags=_tags(run), run_name=name).info.run_id
-            self.client.log_batch(run_id, params=[Param(key, value) for key, value in flat(run.row, run.seed).items()])
-            self.client.log_inputs(run_id, datasets=[_dataset(run)])
+            name, tags = f"{run.name} seed {run.seed}", labels.tags(run)
+            run_id = self.client.create_run(self._experiment(run.study), tags=tags, run_name=name).info.run_id
+        # Again for a run that goes on: the server may have gone away after making it.
+        params = labels.params(run.row) | {"seed": str(run.seed)}
+        self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+        self.client.log_inputs(run_id, datasets=[attachments.dataset(run)])
         self._open[run.key] = run_id
         self._buffers[run.key] = {}
 
     def epoch(self, run: LoggedRun, line: dict[str, Any], stamp: int) -> None:
         """Takes a line of curves.csv, and sends those that wait."""
         step = int(line["epoch"])
-        values = {key: float(value) for key, value in line.items() if key != "epoch"}
+        # The UI compares runs by the metric that came first.
+        names = sorted(line.keys() - {"epoch"}, key=lambda name: (not name.startswith("val_"), name))
+        values = {name: float(line[name]) for name in names}
         self._buffers[run.key] |= {(key, step): Metric(key, value, stamp, step) for key, value in values.items()}
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             for key in self._open:
                 self._flush(key)
             self._flushed = time.monotonic()
 
-    def end(self, run: LoggedRun, speed: dict[str, float], stamp: int) -> None:
+    def end(self, run: LoggedRun, stamp: int) -> None:
         """Logs all that the run's folder holds, and closes its MLflow run."""
         if run.key not in self._open:
             self.begin(run)
         run_id, result = self._open[run.key], store.result(run.folder)
+        spent = cost.read(run.folder)
         with (run.folder / "curves.csv").open(newline="") as file:
             for line in csv.DictReader(file):
-                self.epoch(run, line, stamp)
+                seconds = {"epoch_seconds": spent.epochs[line["epoch"]]} if line["epoch"] in spent.epochs else {}
+                self.epoch(run, line | seconds, stamp)
         self._flush(run.key)
-        numbers = {key: value for key, value in result.items() if isinstance(value, (int, float))}
-        finals = [Metric(key, float(value), stamp, result["epochs"]) for key, value in (numbers | speed).items()]
-        self.client.log_batch(run_id, metrics=finals)
-        _log_artifacts(self.client, run_id, run)
+        numbers = {key: value for key, value in result.items() if isinstance(value, (int, float))} | spent.measured
+        # Step 0, which is no epoch: for a metric of one step that is not 0 the UI draws a line of one point.
+        finals = [Metric(key, float(value), stamp, 0) for key, value in numbers.items()]
+        machine = [RunTag(key, value) for key, value in spent.machine.items()]
+        self.client.log_batch(run_id, metrics=finals, tags=machine)
+        attachments.attach(self.client, run_id, run)
         if result["status"] == "failed":
             self.client.set_tag(run_id, "reason", result["reason"])
         self.client.set_terminated(run_id, "FINISHED" if result["status"] == "finished" else "FAILED")
@@ -153,11 +154,16 @@ class MlflowLog:
 
     def sweep(self, study: str, name: str, keep: set[str]) -> None:
         """Marks as killed what says that it is running and is not. The caller holds the lock of row `name`."""
-        query = f"attributes.status = 'RUNNING' and tags.home = '{_home()}'"
+        query = f"attributes.status = 'RUNNING' and tags.stage = 'train' and tags.home = '{labels.home()}'"
         for found in self.client.search_runs([self._experiment(study)], query):
             row, key = found.data.tags["row"], found.data.tags["key"]
             if key not in keep and (row == name or not store.is_training(study, row)):
                 self.client.set_terminated(found.info.run_id, "KILLED")
+
+    def summarize(self, study: str) -> None:
+        """Logs what the report stage found."""
+        summary.log(self.client, self._experiment(study), study)
+        mark_study(study, "logged")
 
     def close(self) -> None:
         """Marks the runs that were not ended."""
@@ -183,7 +189,8 @@ class MlflowLog:
         if study not in self._experiments:
             place = (paths.MLFLOW / "artifacts" / study).as_uri() if tracking_uri().startswith("sqlite") else None
             with contextlib.suppress(MlflowException):  # it exists
-                self.client.create_experiment(study, artifact_location=place)
+                made = self.client.create_experiment(study, artifact_location=place)
+                summary.introduce(self.client, made, study)
             found = self.client.get_experiment_by_name(study)
             if found is None:
                 raise MlflowException(f"no experiment {study}")
@@ -191,121 +198,52 @@ class MlflowLog:
         return self._experiments[study]
 
 
-def flat(row: Row, seed: int) -> dict[str, str]:
-    """A row as MLflow parameters: one per leaf, named by its path."""
-    params: dict[str, str] = {"dataset": row.dataset, "seed": str(seed)}
+def run_tags(run_id: str) -> dict[str, str]:
+    """The tags of a training run, among them `study`, `row`, `seed` and `key`.
 
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else key, inner)
-        else:
-            params[prefix] = str(value)
-
-    walk("", row.training())
-    return params
-
-
-def _tags(run: LoggedRun) -> dict[str, str]:
-    row = run.row
-    return {
-        "study": run.study,
-        "row": run.name,
-        "seed": str(run.seed),
-        "stage": "train",
-        "key": run.key,
-        "home": _home(),
-        "sentence": f"each: {row.each}, end: {row.end}, head: {row.head}",
-        "data": run.data,
-        "code": run.code,
-        "mlflow.source.name": f"train@{run.name}",
-        **_environment(),
-    }
-
-
-@functools.cache
-def _environment() -> dict[str, str]:
-    """The tags that all runs of a stage share, looked up once."""
-    return {
-        "git.dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))),
-        "mlflow.source.git.commit": _git("rev-parse", "HEAD"),
-        "hardware": _hardware(),
-        "versions": f"python {platform.python_version()}, torch {torch.__version__}, {platform.platform()}",
-    }
-
-
-def _dataset(run: LoggedRun) -> DatasetInput:
-    info = prepared.info(run.prepared)
-    profile = json.dumps({"shape": list(info.shape), "classes": len(info.classes), "images": info.counts})
-    source = json.dumps({"uri": paths.shown(run.prepared)})
-    dataset = Dataset(run.row.dataset, run.data, "local", source, profile=profile)
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
-
-
-def _log_artifacts(client: MlflowClient, run_id: str, run: LoggedRun) -> None:
-    """Logs a run's figures and tables, and its model unless the run failed."""
-    client.log_figure(run_id, figures.curves_figure(run.folder / "curves.csv"), "curves.png")
-    for name in ("curves.csv", "result.json"):
-        client.log_artifact(run_id, str(run.folder / name))
-    if (run.folder / "weights.safetensors").exists():
-        images, labels = prepared.read(run.prepared, prepared.TEST)
-        counts = metrics.confusion(load_file(run.folder / "logits.safetensors")["logits"], labels)
-        info = prepared.info(run.prepared)
-        client.log_figure(run_id, figures.confusion_figure(counts, info.classes), "confusion.png")
-        # Two images: the exported graph keeps a free batch size only if the example's is over one.
-        _log_model(run_id, inference.load(run.row, info, run.folder / "weights.safetensors"), images[:2].float())
-
-
-def _log_model(run_id: str, model: torch.nn.Module, example: torch.Tensor) -> None:
-    with torch.inference_mode():
-        logits = model(example).numpy()
-    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
-        warnings.simplefilter("ignore")
-        from mlflow import pytorch  # imports Lightning
-
-        pytorch.log_model(
-            model,
-            name="model",
-            signature=infer_signature(example.numpy(), logits),
-            input_example=example.numpy(),
-            pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", f"mlflow=={mlflow.__version__}"],
-        )
-
-
-def _git(*arguments: str) -> str:
+    Raises:
+        UserError: the present tracking store has no such run, or cannot be reached.
+    """
     try:
-        done = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip()
-
-
-def _home() -> str:
-    return f"{socket.gethostname()}:{paths.HOME}".replace("'", "")
-
-
-def _hardware() -> str:
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name()}"
-    names = [
-        line.split(":", 1)[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")
-    ]
-    return f"{os.cpu_count()} cores, {names[0] if names else platform.processor() or platform.machine()}"
-
-
-def _read(path: str) -> str:
-    return Path(path).read_text() if Path(path).exists() else ""
+        tags = connect().get_run(run_id).data.tags
+    except Exception as error:  # of whatever a tracking server answers, or does not
+        raise UserError(f"{tracking_uri()}: {one_line(error)[:200]}") from None
+    if not {"study", "row", "seed", "key"} <= tags.keys():
+        raise UserError(f"run {run_id}: no training run of this project")
+    return tags
 
 
 @command
 def main() -> None:
+    if len(sys.argv) == 3 and sys.argv[1] == "--links":
+        print_links(sys.argv[2])
+    elif len(sys.argv) == 1:
+        log_pending()
+    else:
+        raise UserError("usage: pipeline/python -m pipeline.tracking [--links ADDRESS]")
+
+
+def print_links(address: str) -> None:
+    """Prints where the MLflow server at an address shows the rows of each study side by side."""
+    for experiment in connect().search_experiments(order_by=["name"]):
+        if views.TAG + views.ROWS in experiment.tags:
+            print(f"{experiment.name}: {address}/{views.link(experiment.experiment_id)}")
+
+
+def log_pending() -> None:
     """Logs what an earlier stage could not."""
-    log, done = MlflowLog(), 0
-    for run in unlogged([]):
-        if problem := attempt(log.end, run, {}, now()):
-            raise UserError(f"{tracking_uri()}: {problem}; {done} runs were logged before")
-        done += 1
-    print(f"{done} runs logged to {tracking_uri()}")
+    log, done = MlflowLog(), Counter[str]()
+    work: list[tuple[str, str, Any]] = [
+        *(("runs", f"{run.name} seed {run.seed}", functools.partial(log.end, run, now())) for run in unlogged([])),
+        *(("reports", f"report on {study}", functools.partial(log.summarize, study)) for study in unlogged_studies()),
+    ]
+    for kind, what, action in work:
+        print(what, file=sys.stderr)
+        if problem := attempt(action):
+            before = f"{done['runs']} runs and {done['reports']} reports were logged before"
+            raise UserError(f"{tracking_uri()}: {problem}; {before}")
+        done[kind] += 1
+    print(f"{done['runs']} runs and {done['reports']} reports logged to {tracking_uri()}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Stage `train@<row>`: all runs of one row, side by side, and the row's outputs.
+"""Stage `train@<row>`: all runs of a row, side by side, and the row's outputs; `launch` does the same for many rows.
 
 Runs that the run store holds are picked up, interrupted ones resume, the rest trains. A run that
-diverges is a result like any other; a run that crashes fails the stage and loses nothing: the runs
+diverges is a result like any other; a run that crashes fails its row and loses nothing: the runs
 that are finished, and the states of those that are not, wait for the next start.
 """
 
@@ -10,21 +10,61 @@ if __name__ == "__main__":
 
     forkserver.start()  # first: it imports what workers need while this process imports what it needs
 
-import os
-import shutil
+import functools
 import sys
-from collections import Counter
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Protocol
 
-import torch
-
-from models import SentenceError, build
-from pipeline import paths, plan, prepared, results, store, workers
+from pipeline import cost, plan, store, workers
 from pipeline.config import Row
-from pipeline.devices import uses_gpu
 from pipeline.errors import UserError, command
 from pipeline.logbook import LoggedRun, Tracker, unlogged
 from pipeline.progress import StageProgress
+from pipeline.training import Training, check_machine, outcome
+from pipeline.workers import Event, Events, Task
+
+
+class Engine(Protocol):
+    """Where tasks are done.
+
+    Attributes:
+        here: whether that is this machine, so that what they cost can be told of it.
+    """
+
+    here: bool
+
+    def check(self, name: str, row: Row) -> None:
+        """Whether a row can be trained there.
+
+        Raises:
+            UserError: it cannot.
+        """
+
+    def do_all(self, tasks: Iterable[Task]) -> Events:
+        """Does all tasks side by side, and says what happens; a crash of one stops no other."""
+        ...
+
+
+class ThisMachine:
+    """The cores and GPUs of this machine.
+
+    Args:
+        jobs: runs side by side; None for what fits.
+    """
+
+    here = True
+
+    def __init__(self, jobs: int | None = None) -> None:
+        self._jobs = jobs
+
+    def check(self, name: str, row: Row) -> None:
+        check_machine(plan.key(name), row)
+
+    def do_all(self, tasks: Iterable[Task]) -> Events:
+        return workers.do_all(tasks, self._jobs)
 
 
 @command
@@ -32,119 +72,133 @@ def main() -> None:
     if len(sys.argv) != 2:
         raise UserError("usage: pipeline/python -m pipeline.train ROW")
     name = sys.argv[1]
-    row = plan.read_row(name)
-    with store.held(store.row_lock(row.study, name), f"training row {name}"):
-        train_row(name, row)
+    if problems := train_rows({name: plan.read_row(name)}, ThisMachine()):
+        raise UserError(problems[name])
 
 
-def train_row(name: str, row: Row) -> None:
-    """Trains what is missing of a row and writes its outputs. The caller holds the row's lock.
+def train_rows(rows: Mapping[str, Row], engine: Engine) -> dict[str, str]:
+    """Trains what is missing of rows and writes their outputs; rows that another process trains come last.
 
-    Raises:
-        UserError: a run crashed, or the row does not fit the data or the machine.
+    Returns:
+        Why rows have no outputs, in a line each, by their names.
     """
-    data = paths.prepared(row.dataset)
-    check_fit(plan.key(name), row, prepared.info(data))
-    digests = {"data": store.data_digest(data), "code": store.code_digest()}
-    runs = describe(name, row, **digests)
-    attempt = store.Attempt("rows", row.study, name)
-    if store.is_forced(os.environ.get("DVC_STAGE"), attempt):
-        for run in runs:
-            store.clear(run.folder)
-    attempt.begin()
-    missing = [run for run in runs if store.result(run.folder) is None]
+    busy: list[str] = []
+    with ExitStack() as locks:
+        for name, row in rows.items():
+            try:
+                locks.enter_context(store.Lock(store.row_lock(row.study, name), wait=False))
+            except store.Locked:
+                busy.append(name)
+        problems = _train_locked({name: rows[name] for name in rows if name not in busy}, engine)
+    for name in busy:
+        with store.held(store.row_lock(rows[name].study, name), f"training row {name}"):
+            problems |= _train_locked({name: rows[name]}, engine)
+    return problems
+
+
+def _train_locked(rows: Mapping[str, Row], engine: Engine) -> dict[str, str]:
+    """`train_rows`, for a caller that holds the rows' locks."""
+    trainings: dict[str, Training] = {}
+    problems: dict[str, str] = {}
+    code, data_digest = store.code_digest(), functools.cache(store.data_digest)
+    for name, row in rows.items():
+        try:
+            engine.check(name, row)
+            trainings[name] = Training(name, row, code, data_digest)
+        except UserError as error:
+            problems[name] = str(error)
     with Tracker() as tracker:
-        if missing:
-            tracker.sweep(row.study, name, {run.key for run in missing})
-        for run in unlogged([run for run in runs if run not in missing]):
+        for name, training in trainings.items():
+            if training.missing:
+                tracker.sweep(training.row.study, name, {run.key for run in training.missing})
+        missing = {run.key for training in trainings.values() for run in training.missing}
+        for run in unlogged([run for one in trainings.values() for run in one.runs if run.key not in missing]):
             tracker.end(run)
-        crashes = train_missing(name, row, missing, tracker)
-    if crashes:
-        raise UserError(f"{name}: {len(crashes)} of {len(runs)} runs crashed; the first: {crashes[0]}")
-    folders = {run.seed: run.folder for run in runs}
-    spec = digests | {"row": row.model_dump(exclude={"published"})}
-    target = paths.RUNS / row.study / name
-    written = results.write(spec, folders, data, target, paths.RUNS / f".draft-{name}")
-    if plan.is_tuned(name):
-        shutil.copytree(paths.TUNED / name, target / "tuning")
-    attempt.complete()
-    print(f"{name}: {summary(written)}", file=sys.stderr)
+        return problems | _train_missing(trainings, engine, tracker)
 
 
-def train_missing(name: str, row: Row, missing: list[LoggedRun], tracker: Tracker) -> list[str]:
-    """Trains runs and logs them; the last lines of the errors of those that crashed."""
-    tasks = [workers.Task(row, run.seed, run.prepared, run.folder) for run in missing]
-    by_seed = {run.seed: run for run in missing}
-    crashes: list[str] = []
-    spent = {run.seed: Counter[str]() for run in missing}
-    jobs = min(workers.default_jobs(row), max(1, len(tasks)))
-    with StageProgress(name, len(tasks), row.epochs, "epochs") as progress:
-
-        def handle(event: workers.Event) -> None:
-            run = by_seed[event.task.seed]
-            if event.kind == "start":
-                tracker.begin(run)
-            elif event.kind == "report":
-                line = event.content["epoch"]
-                spent[run.seed].update({key: value for key, value in event.content.items() if key != "epoch"})
-                progress.step(run.seed, int(line["epoch"]), f"seed {run.seed} val {line['val_accuracy']:.3f}")
-                tracker.epoch(run, line | {"epoch_seconds": event.content["seconds"]})
-            elif event.kind == "end":
-                progress.end(run.seed, f"{name} seed {run.seed}: {outcome(store.result(run.folder))}")
-                tracker.end(run, speed(spent[run.seed]))
-            else:
-                crashes.append(f"seed {run.seed}: {workers.last_words(event)}")
-
-        workers.do_all(tasks, jobs, handle)
-    return crashes
+def _train_missing(trainings: Mapping[str, Training], engine: Engine, tracker: Tracker) -> dict[str, str]:
+    """Trains all runs that are missing, and writes each row as soon as its last one is over."""
+    runs: dict[Path, list[LoggedRun]] = defaultdict(list)  # rows that are the same network share their runs
+    for training in trainings.values():
+        for run in training.missing:
+            runs[run.folder].append(run)
+    steps = {folder: run.row.epochs for folder, (run, *_) in runs.items()}
+    title = next(iter(trainings)) if len(trainings) == 1 else f"{len(trainings)} rows"
+    with StageProgress(title, steps, "epochs") as progress:
+        watch = _Watch(trainings, tracker, progress, engine.here)
+        tasks = [Task(run.row, run.seed, run.prepared, folder) for folder, (run, *_) in runs.items()]
+        with closing(engine.do_all(tasks)) as events:
+            for event in events:
+                watch.see(event, runs[event.task.folder])
+    return watch.problems
 
 
-def describe(name: str, row: Row, data: str, code: str) -> list[LoggedRun]:
-    """The runs of a row, one per seed."""
-    keys = {seed: store.run_key(store.run_spec(row, seed, data, code)) for seed in row.seeds}
-    return [LoggedRun(row.study, name, row, seed, key, data, code) for seed, key in keys.items()]
+class _Watch:
+    """Sees runs train: shows and logs them, and writes the rows that are done.
 
-
-def check_fit(key: str, row: Row, info: prepared.Info) -> None:
-    """Whether a row, whose key in params.yaml is given, fits its data and this machine.
-
-    Raises:
-        UserError: images too small for the backbone, a batch over the training images, no GPU for what needs one.
+    Attributes:
+        problems: why rows have no outputs.
     """
-    try:
-        build(*row.network(), info.shape, len(info.classes))
-    except SentenceError as error:
-        raise UserError(f"{key}.{error.part}: {error}") from None
-    images = info.counts["train"]
-    if row.batch > images:
-        raise UserError(f"{key}.batch: {row.batch}, but {row.dataset} has {images} training images")
-    if row.trainer.precision == "16-mixed" and not uses_gpu(row):
-        raise UserError(f"{key}.trainer.precision: 16-mixed needs a GPU; a CPU knows 32-true and bf16-mixed")
-    if uses_gpu(row) and torch.cuda.device_count() < row.trainer.devices:
-        found = torch.cuda.device_count()
-        raise UserError(f"{key}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none")
 
+    def __init__(
+        self, trainings: Mapping[str, Training], tracker: Tracker, progress: StageProgress, here: bool
+    ) -> None:
+        self.problems: dict[str, str] = {}
+        self._trainings, self._tracker, self._progress, self._here = trainings, tracker, progress, here
+        self._left = {name: len(training.missing) for name, training in trainings.items()}
+        self._crashes: dict[str, list[str]] = defaultdict(list)
+        self._reports: dict[Path, list[dict[str, Any]]] = {}  # of the runs that train at this moment
+        self._beside: dict[Path, int] = {}  # how many trained at once at most, since a run began
+        for name, left in self._left.items():
+            if not left:
+                self._finish(name)
 
-def speed(spent: Counter[str]) -> dict[str, float]:
-    """What a run cost on this machine, for the log only: seconds of its epochs, and images per second of training."""
-    if not spent["training_seconds"]:
-        return {}
-    return {"seconds": spent["seconds"], "images_per_second": spent["images"] / spent["training_seconds"]}
+    def see(self, event: Event, runs: list[LoggedRun]) -> None:
+        """Takes what happened to a run, and the rows that it is a run of."""
+        run, folder = runs[0], event.task.folder
+        who = f"{run.name} seed {run.seed}"
+        if event.kind == "lost":
+            self._progress.say(f"{who}: lost with its node, starts again")
+        elif event.kind == "start":
+            self._reports[folder] = []
+            self._beside[folder] = 0
+            for other in self._reports:
+                self._beside[other] = max(self._beside[other], len(self._reports))
+            self._tracker.begin(run)
+        elif event.kind == "report":
+            line = event.content["epoch"]
+            self._reports[folder].append(event.content)
+            self._progress.step(folder, int(line["epoch"]), f"{who} val {line['val_accuracy']:.3f}")
+            self._tracker.epoch(run, line | {"epoch_seconds": event.content["seconds"]})
+        elif event.kind == "end":
+            self._progress.end(folder, f"{who}: {outcome(store.result(folder))}")
+            reports = self._reports.pop(folder)
+            if self._here and reports:
+                cost.write(folder, run.row, reports, self._beside[folder])
+            for twin in runs:
+                self._tracker.end(twin)
+            self._over(runs)
+        else:
+            self._progress.end(folder)
+            self._reports.pop(folder, None)
+            why = workers.last_words(event)
+            for twin in runs:
+                self._crashes[twin.name].append(f"seed {twin.seed}: {why}")
+            self._over(runs)
 
+    def _over(self, runs: list[LoggedRun]) -> None:
+        for run in runs:
+            self._left[run.name] -= 1
+            if not self._left[run.name]:
+                self._finish(run.name)
 
-def outcome(result: dict[str, Any]) -> str:
-    """A run's result in a few words."""
-    if result["status"] == "failed":
-        return f"failed: {result['reason']}"
-    return f"test accuracy {result['test_accuracy']:.4f}, best epoch {result['best_epoch']} of {result['epochs']}"
-
-
-def summary(written: list[dict[str, Any]]) -> str:
-    """A row's results in a few words."""
-    finished = [result["test_accuracy"] for result in written if result["status"] == "finished"]
-    failed = [f"seed {result['seed']} {outcome(result)}" for result in written if result["status"] == "failed"]
-    mean = f", mean test accuracy {sum(finished) / len(finished):.4f}" if finished else ""
-    return "; ".join([f"{len(finished)} of {len(written)} runs finished{mean}", *failed])
+    def _finish(self, name: str) -> None:
+        if crashes := self._crashes[name]:
+            total = len(self._trainings[name].runs)
+            self.problems[name] = f"{name}: {len(crashes)} of {total} runs crashed; the first: {crashes[0]}"
+        else:
+            self._trainings[name].write()
 
 
 if __name__ == "__main__":

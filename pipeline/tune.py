@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from optuna.trial import Trial as Proposal
 
-from pipeline import paths, plan, prepared, search, space, store, train, tuned, workers
+from pipeline import paths, plan, prepared, search, slots, space, store, training, tuned, workers
 from pipeline.config import TunedRow
 from pipeline.errors import UserError, command
 from pipeline.objective import TrialTask
@@ -101,7 +102,8 @@ class Tuning:
         self.data = paths.prepared(row.dataset)
         self.info = prepared.info(self.data)
         for where, corner in [(f"tuned.{name}", row), *space.corners(f"tuned.{name}", row)]:
-            train.check_fit(where, corner, self.info)
+            training.check_fit(where, corner, self.info)
+        training.check_machine(f"tuned.{name}", row)
         self.known = search.distributions(row, row.tuning)
         self.key = store.run_key(
             {
@@ -111,6 +113,7 @@ class Tuning:
             }
         )
         self.trials = Trials(f"{row.study}/{name}/{self.key[:12]}", search.direction(row.tuning))
+        self._jobs = min(slots.fitting(row), row.tuning.parallel)
         self._running: dict[int, _Running] = {}
         self._losses: Counter[int] = Counter()
         self._crash: str | None = None
@@ -131,13 +134,14 @@ class Tuning:
         Raises:
             UserError: a trial crashed.
         """
-        steps = self.row.tuning.epochs * len(self.row.tuning.seeds)
-        jobs = min(workers.default_jobs(self.row), self.row.tuning.parallel)
+        steps = dict.fromkeys(range(self.row.tuning.trials), self.row.tuning.epochs * len(self.row.tuning.seeds))
         self.trials.sweep()
-        with self.trials, StageProgress(self.name, self.row.tuning.trials, steps, "epochs") as progress:
+        with self.trials, StageProgress(self.name, steps, "epochs") as progress:
             for trial in self.results():
                 progress.end(trial.place)
-            workers.do_all(self._tasks(), jobs, lambda event: self._handle(event, progress))
+            with closing(workers.do_all(self._tasks(), self._jobs)) as events:
+                for event in events:
+                    self._see(event, progress)
         if self._crash:
             raise UserError(f"{self.name}: {self._crash}")
 
@@ -148,7 +152,7 @@ class Tuning:
             held = self.trials.held()
             if len(held) == self.row.tuning.trials and all(trial.state.is_finished() for trial in held.values()):
                 return
-            task = self._next(held)
+            task = self._next(held) if len(self._running) < self._jobs else None
             if task or self._running:
                 yield task
                 continue
@@ -180,25 +184,24 @@ class Tuning:
     def _folder(self, place: int, values: Mapping[str, Any]) -> Path:
         return store.run_folder(store.run_key({"tuning": self.key, "place": place, "values": dict(values)}), "trials")
 
-    def _handle(self, event: workers.Event, progress: StageProgress) -> bool | None:
-        """Takes what happens to a trial; the answer to a question is whether to prune."""
+    def _see(self, event: workers.Event, progress: StageProgress) -> None:
+        """Takes what happens to a trial; what it asks is whether to end."""
         place = event.task.seed
         running = self._running[place]
-        if event.kind == "question":
-            return self._judge(running, event.content["step"], event.content["value"])
-        if event.kind == "report":
+        if event.answer:
+            event.answer(self._judge(running, event.content["step"], event.content["value"]))
+        elif event.kind == "report":
             line, seed = event.content["epoch"], event.content["place"]
             done = seed * self.row.tuning.epochs + int(line["epoch"])
             progress.step(place, done, f"trial {place} val {line['val_accuracy']:.3f}")
         elif event.kind == "end":
+            del self._running[place]
             self._finish(running, store.result(event.task.folder))
             trial = _result(place, self.trials.held()[place])
             progress.end(place, f"{self.name} trial {place}: {scored(self.row, trial)}")
         elif event.kind != "start":
-            self._give_back(running, event)
-        if event.kind not in ("start", "report"):
             del self._running[place]
-        return None
+            self._give_back(running, event)
 
     def _judge(self, running: _Running, step: int, value: float) -> bool:
         running.steps.add(step)

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from pipeline.budget import best_of
-from pipeline.charts import BLUE, GREY, VERMILLION, WIDTH, panel_grid
+from pipeline.charts import BLUE, GREY, VERMILLION, WIDTH
+from pipeline.panels import Limits, limit, logarithmic, panel_grid
 from pipeline.tuning import Parameter
 
 MARKS = {
@@ -62,7 +62,7 @@ def trials_figure(searches: Mapping[str, Search]) -> Figure:
                 _slice(axes, search, path)
             else:
                 axes.set_visible(False)
-        _scale(line[0], search.scores)
+        limit(line[0], _limits(search.scores))
         line[0].set_ylabel(search.label)
     figure.legend(handles=_legend(list(searches.values())), loc="outside upper center", ncols=5)
     return figure
@@ -104,14 +104,13 @@ def _mark(axes: Axes, places: np.ndarray, search: Search) -> None:
         axes.plot(places[chosen], scores[chosen], linestyle="", **mark)
 
 
-def _scale(axes: Axes, scores: Sequence[float]) -> None:
-    """A logarithmic axis where the scores span a factor of ten or more."""
-    if min(scores) <= 0 or max(scores) / min(scores) < 10:
-        return
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+def _limits(scores: Sequence[float]) -> Limits:
+    """All scores; on a logarithmic axis where they span a factor of ten or more."""
+    low, high = min(scores), max(scores)
+    if low > 0 and high / low >= 10:
+        return logarithmic(np.array(scores))
+    room = 0.05 * (high - low or 1)
+    return Limits(low - room, high + room)
 
 
 def _legend(searches: Sequence[Search]) -> list[Line2D]:
@@ -126,9 +125,11 @@ def budget_figure(searches: Mapping[str, Search]) -> Figure:
     Args:
         searches: by the row's name, one or more.
     """
-    labels = sorted({search.label for search in searches.values()})
-    figure, grid = panel_grid(list(searches), "trials", f"best {' or '.join(labels)}")
     curves = {name: _curve(search) for name, search in searches.items()}
+    labels = " or ".join(sorted({search.label for search in searches.values()}))
+    limits = _limits([value for curve in curves.values() for line in curve for value in line])
+    last = max(len(search.scores) for search in searches.values())
+    figure, grid = panel_grid(list(searches), ("trials", f"best {labels}"), last, limits)
     for axes, name in zip(grid, searches, strict=True):
         for other, (expected, _, _) in curves.items():
             if other != name and searches[other].label == searches[name].label:
@@ -137,12 +138,11 @@ def budget_figure(searches: Mapping[str, Search]) -> Figure:
         budgets = np.arange(1, len(expected) + 1)
         axes.fill_between(budgets, low, high, color=BLUE, alpha=0.18, linewidth=0)
         axes.plot(budgets, expected, color=BLUE, linewidth=1.4)
-    _scale(grid[0], np.concatenate([np.concatenate(curve) for curve in curves.values()]).tolist())
     handles: list[Line2D | Patch] = [Line2D([], [], color=BLUE, label="expected best")]
     handles.append(Patch(color=BLUE, alpha=0.3, linewidth=0, label="95 % of draws"))
     if len(searches) > 1:
         handles.append(Line2D([], [], color=GREY, linewidth=1, label="other rows"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=5)
+    figure.legend(handles=handles, loc="upper center", ncols=5)
     return figure
 
 

@@ -106,8 +106,13 @@ def table(head: Sequence[str], lines: Iterable[Sequence[str]], numbers_from: int
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
 
 
-def marked(result: Result) -> str:
+def named(result: Result) -> str:
     """The row's name, and whether it leaks."""
+    return result.name + (" †" if result.leaking else "")
+
+
+def marked(result: Result) -> str:
+    """The same in Markdown."""
     return f"`{result.name}`{' †' if result.leaking else ''}"
 
 

@@ -14,18 +14,17 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipeline import forkserver
 from pipeline.config import Row
-from pipeline.devices import uses_gpu
 from pipeline.errors import UserError
+from pipeline.slots import Slots, gpus, kind, wanted_jobs
 
 Report = Callable[[dict[str, Any]], None]
 """Takes what a worker says of its task while it works."""
@@ -43,7 +42,7 @@ class Line:
             self._pipe.send(("report", content))
 
     def ask(self, content: dict[str, Any]) -> Any:
-        """Asks something, and waits for what the stage's handler returns."""
+        """Asks something, and waits for what the stage answers."""
         if self._pipe is None:
             return None
         self._pipe.send(("question", content))
@@ -75,12 +74,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a task: `start`, `report` or `question` with what it says, `end`, or with the error `crash`,
-    after an exception, and `lost`, where the worker was killed."""
+    """What happened to a task: `start`, `report` with what it reports, `question` with what it asks, `end`, `crash`
+    with the error, or `killed` with how its worker ended; and `lost`, where it is done on other machines, when it has
+    to start again."""
 
     task: Task
     kind: str
     content: Any = None
+    answer: Callable[[Any], None] | None = None  #: takes the answer to a question, which the worker waits for
+
+
+Events = Generator[Event, None, None]
+"""What happens to tasks, as it happens; to close it ends them."""
 
 
 @dataclass
@@ -88,78 +93,72 @@ class _Crew:
     """The processes of one task and the pipe of the first of them."""
 
     task: Task
-    slot: int
+    places: list[int]
     processes: list[Any]
     pipe: Connection
     error: str | None = None
     done: bool = False
 
-
-def default_jobs(row: Row) -> int:
-    """How many runs fit side by side: DISHARMONY_JOBS, or the cores (GPUs) that one run leaves for others."""
-    if wanted := os.environ.get("DISHARMONY_JOBS", ""):
-        if not wanted.isdecimal() or wanted == "0":
-            raise UserError(f"DISHARMONY_JOBS: found '{wanted}'; a number of runs side by side, 1 or more")
-        return int(wanted)
-    return max(1, len(_units(row)) // row.trainer.devices)
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
 
 
-def _units(row: Row) -> list[int]:
-    """The cores or GPUs that this process may use."""
-    if uses_gpu(row):
-        return list(range(torch.cuda.device_count()))
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
-def do_all(tasks: Iterable[Task | None], jobs: int, handle: Callable[[Event], Any]) -> None:
-    """Does all tasks, `jobs` at a time, and hands on what happens.
+def do_all(tasks: Iterable[Task | None], jobs: int | None = None) -> Events:
+    """Does all tasks side by side on this machine, in their order, and says what happens.
 
     A crash of one stops no other. All workers end when this process does.
 
     Args:
-        tasks: each is taken when a worker is free; None says that no other can begin before something happens.
-        jobs: workers at most.
-        handle: takes what happens; of a question it returns the answer.
+        tasks: what to do, on CPUs or GPUs; None says that no more can be done before something happens.
+        jobs: tasks side by side; None for `slots.wanted_jobs`, and one process per core or GPU where that is None.
     """
-    waiting, slots = iter(tasks), list(range(jobs))
-    crews: dict[Connection, _Crew] = {}
-    more = True
+    slots, crews = Slots(jobs or wanted_jobs()), dict[Connection, _Crew]()
+    queues: dict[str, deque[Task]] = {"cpu": deque(), "gpu": deque()}
+    source, more = iter(tasks), True
     try:
-        while more or crews:
-            while more and slots:
-                try:
-                    task = next(waiting)
-                except StopIteration:
-                    more = False
-                    break
-                if task is None:
-                    break
-                crew = _start(task, slots.pop(0))
-                crews[crew.pipe] = crew
-                handle(Event(crew.task, "start"))
+        while more or any(queues.values()) or crews:
+            more = more and _queue(source, queues)
+            for queue in queues.values():
+                while queue and (places := slots.take(queue[0].row)) is not None:
+                    crew = _start(queue.popleft(), places)
+                    crews[crew.pipe] = crew
+                    yield Event(crew.task, "start")
             for pipe in wait(list(crews)) if crews else ():  # none would be waited for without end
                 assert isinstance(pipe, Connection)
                 crew = crews[pipe]
                 try:
-                    kind, content = pipe.recv()
-                except (EOFError, ConnectionResetError):
+                    what, content = pipe.recv()
+                except (EOFError, ConnectionResetError):  # none of its processes is left
                     del crews[pipe]
-                    slots.append(crew.slot)
-                    handle(_end(crew))
+                    slots.give(crew.task.row, crew.places)
+                    yield _end(crew)
                     continue
-                if kind != "done":
-                    answer = handle(Event(crew.task, kind, content))
-                    if kind == "question":
-                        with contextlib.suppress(OSError):  # killed meanwhile
-                            pipe.send(answer)
+                if what != "done":
+                    yield Event(crew.task, what, content, _answer(pipe) if what == "question" else None)
                     continue
                 crew.done, crew.error = True, content
-                for process in crew.processes:  # those of a distributed run would wait for each other for ever
-                    process.kill()
+                crew.kill()  # the workers of a distributed run would wait for each other for ever
     finally:
         for crew in crews.values():
-            for process in crew.processes:
-                process.kill()
+            crew.kill()
+
+
+def _queue(source: Iterator[Task | None], queues: dict[str, deque[Task]]) -> bool:
+    """Queues the tasks that can be done now; whether there may be more of them later."""
+    for task in source:
+        if task is None:
+            return True
+        queues[kind(task.row)].append(task)
+    return False
+
+
+def _answer(pipe: Connection) -> Callable[[Any], None]:
+    def send(content: Any) -> None:
+        with contextlib.suppress(OSError):  # killed meanwhile
+            pipe.send(content)
+
+    return send
 
 
 def last_words(crash: Event) -> str:
@@ -170,7 +169,7 @@ def last_words(crash: Event) -> str:
     return lines[-1]
 
 
-def _start(task: Task, slot: int) -> _Crew:
+def _start(task: Task, places: list[int]) -> _Crew:
     context = forkserver.context()
     receive, send = context.Pipe()
     devices = task.row.trainer.devices
@@ -186,15 +185,14 @@ def _start(task: Task, slot: int) -> _Crew:
                 "NODE_RANK": "0",
                 "LOCAL_RANK": str(rank),
             }
-        if uses_gpu(task.row):
-            units = _units(task.row)
-            mine = [units[(slot * devices + index) % len(units)] for index in range(devices)]
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
+        if kind(task.row) == "gpu":
+            names = gpus()
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(names[place] for place in places)
         process = context.Process(target=_work, args=(task, rank, environment, send))
         process.start()
         processes.append(process)
     send.close()
-    return _Crew(task, slot, processes, receive)
+    return _Crew(task, places, processes, receive)
 
 
 def _end(crew: _Crew) -> Event:
@@ -205,8 +203,8 @@ def _end(crew: _Crew) -> Event:
         crew.error = f"a worker ended with exit code {next((code for code in codes if code), 0)}"
         if -signal.SIGKILL in codes:
             crew.error += " (killed; out of memory?)"
-    kind = "lost" if not crew.done else "crash" if crew.error else "end"
-    return Event(crew.task, kind, crew.error)
+    what = "killed" if not crew.done else "crash" if crew.error else "end"
+    return Event(crew.task, what, crew.error)
 
 
 def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) -> None:

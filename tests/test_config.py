@@ -64,6 +64,10 @@ def top(**changes: Any) -> Callable[[dict[str, Any]], None]:
     return lambda content: content.update(changes)
 
 
+def claim(tests: dict[str, str]) -> Callable[[dict[str, Any]], None]:
+    return top(claims={"c": {"says": "So it is.", "source": "Somebody", "tests": tests}})
+
+
 # What is broken, and words that the one line must contain.
 BROKEN: dict[str, tuple[Any, list[str]]] = {
     "empty file": ("", ["params.yaml", "nothing"]),
@@ -75,6 +79,18 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
     "a list": ("- 1", ["params.yaml"]),
     "a recursive alias": ("rows: &r {r: *r}", ["rows.r.r: unknown key"]),
     "binary": ("\x00\x01", ["params.yaml"]),
+    "targets that fall": (
+        top(studies={"s": {"title": "S", "question": "?", "targets": [0.7, 0.5]}}),
+        ["studies.s.targets", "in rising order"],
+    ),
+    "a target in percent": (
+        top(studies={"s": {"title": "S", "question": "?", "targets": [70.0]}}),
+        ["studies.s.targets", "70"],
+    ),
+    "a published range the wrong way round": (
+        row(published={"shift": [1.5, 1.2]}),
+        ["rows.r.published.shift", "the least before the greatest"],
+    ),
     "rows missing": (lambda content: content.pop("rows"), ["rows: missing"]),
     "no rows": (top(rows={}), ["rows: found {}"]),
     "rows as a list": (top(rows=[ROW]), ["rows: found"]),
@@ -168,6 +184,21 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
         lambda content: content["studies"].update(t={"title": "T", "question": "?"}),
         ["studies.t: no row belongs to it"],
     ),
+    "claim without a source": (
+        top(claims={"c": {"says": "So.", "tests": {"s": "loss: r < other"}}}),
+        ["claims.c.source: missing"],
+    ),
+    "claim without a test": (claim({}), ["claims.c.tests: found {}; 1 or more needed"]),
+    "claim on an unknown study": (claim({"t": "loss: r < other"}), ["claims.c.tests.t: no study 't'; known: s"]),
+    "claim on an unknown row": (
+        claim({"s": "loss: r < othr"}),
+        ["claims.c.tests.s: no row 'othr' in study s; did you mean 'other'?"],
+    ),
+    "claim on an unknown metric": (
+        claim({"s": "acuracy: r < other"}),
+        ["claims.c.tests.s: no metric 'acuracy'; did you mean 'accuracy'?"],
+    ),
+    "claim that is no contrast": (claim({"s": "loss: r other"}), ["claims.c.tests.s: r »other«: '<' or '>' expected"]),
 }
 
 
@@ -236,3 +267,17 @@ def test_every_leaf_is_documented() -> None:
             assert meaning, key
 
     leaves(Params)
+
+
+def test_an_edited_claim_changes_the_plan_of_its_studies_alone(tmp_path: Path) -> None:
+    """Broken: another wording of a claim would train, or write reports again that do not show it."""
+    content = copy.deepcopy(GOOD)
+    content["studies"]["t"] = {"title": "T", "question": "Which?"}
+    content["rows"]["third"] = ROW | {"study": "t"}
+    plans = []
+    for says in ("So.", "Otherwise."):
+        content["claims"] = {"c": {"says": says, "source": "Somebody", "tests": {"s": "loss: r < other"}}}
+        plan.write_plan(read_params(written(tmp_path, content)), tmp_path / "plan")
+        plans.append({path.relative_to(tmp_path): path.read_text() for path in (tmp_path / "plan").rglob("*.json")})
+    changed = [str(path) for path in plans[0] if plans[0][path] != plans[1][path]]
+    assert changed == ["plan/claims/s.json"]

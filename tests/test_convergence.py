@@ -11,11 +11,12 @@ import pytest
 from pipeline import convergence_sections, diagnosis_sections, shift_chart
 from pipeline.charts import save_svg, style
 from pipeline.config import Row, Study
-from pipeline.convergence import epochs_to, learning_rates
+from pipeline.convergence import learning_rates
 from pipeline.diagnosed import Diagnosed, read
 from pipeline.errors import UserError
 from pipeline.measured import Result, Run
 from pipeline.plan import PlannedStudy
+from pipeline.quantities import epochs_to
 from pipeline.report import _ratios
 
 
@@ -32,7 +33,7 @@ def make_result(
         )
         for seed, accuracy in enumerate(accuracies)
     ]
-    return Result(name, row, {}, runs, {"val_accuracy": [list(curve) for curve in curves]})
+    return Result(name, row, Path(), {}, runs, {"val_accuracy": [list(curve) for curve in curves]})
 
 
 def at(lr: float, accuracies: Sequence[float | None], **changes: Any) -> Result:

@@ -27,8 +27,9 @@ def network(row: Row) -> nn.Sequential:
     """A network of that row with random weights, decided in its predictions, in test mode."""
     torch.manual_seed(3)
     layers = build(*row.network(), IMAGE, 3).eval()
-    assert isinstance(layers[-1], nn.Linear)
-    nn.init.normal_(layers[-1].weight)
+    classifier = layers[-1]
+    assert isinstance(classifier, nn.Linear)
+    nn.init.normal_(classifier.weight)
     return layers
 
 
@@ -70,8 +71,8 @@ def test_exact_statistics_are_those_of_all_values(make_row: MakeRow) -> None:
     mean, variance = recalibrate.population(layers[:1], batches(5))
     with torch.no_grad():
         values = torch.cat([layers[0](x) for x in batches(5)]).transpose(0, 1).flatten(1).double().numpy()
-    np.testing.assert_allclose(mean.numpy(), values.mean(1), rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(variance.numpy(), values.var(1), rtol=1e-6)
+    np.testing.assert_allclose(mean.numpy(), values.mean(1), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(variance.numpy(), values.var(1), rtol=1e-5)
 
 
 def test_training_mode_is_that_of_training_and_changes_nothing(make_row: MakeRow) -> None:
@@ -242,7 +243,7 @@ def test_other_data_are_refused(project: Project, data: Path, tmp_path: Path, mo
     content = (other / "test.safetensors").read_bytes()
     (other / "test.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     monkeypatch.setattr(paths, "prepared", lambda dataset: other)
-    with pytest.raises(UserError, match="not the images that row sound was trained on; run 'dvc repro diagnose@s'"):
+    with pytest.raises(UserError, match="not the images that sound was trained on; run 'dvc repro'"):
         project.diagnose()
 
 

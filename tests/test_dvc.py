@@ -21,6 +21,7 @@ HARMLESS = {
     "pipeline/complaints.py": "words of error messages",
     "pipeline/errors.py": "words of error messages",
     "pipeline/paths.py": "where files lie, not what is in them",
+    "pipeline/progress.py": "shows progress",
     "pipeline/storage.py": "writes bytes that it is given",
 }
 PLANNED = {
@@ -33,13 +34,17 @@ TUNED = {
     "pipeline/tuned.py": "reads best.json, which a tuned row depends on",
     "pipeline/space.py": "the row with the values that won is in that file",
 }
+CLAIMS = {
+    "pipeline/contrasts.py": "of claims, which plan checks",
+    "pipeline/quantities.py": "of claims, which plan checks",
+}
 WORKING = {
     "pipeline/workers.py": "starts processes",
     "pipeline/forkserver.py": "starts processes",
     "pipeline/store.py": "finds folders by key",
-    "pipeline/progress.py": "shows progress",
 }
 ORDERING = WORKING | {
+    "pipeline/code.py": "copies digests",
     "pipeline/train.py": "decides which runs train, not how",
     "pipeline/logbook.py": "sends what is logged",
     "pipeline/tracking.py": "logs",
@@ -53,9 +58,11 @@ MODELS = {"models/normalize.py": "not used by this stage"} | {
 READING = {
     "pipeline/measured.py": "finds which runs finished",
     "pipeline/diagnosed.py": "not asked for by this stage",
+    "pipeline/predictions.py": "pictures of the report",
     "pipeline/stats.py": "intervals of the report",
 }
 TRAINING = {f"pipeline/{name}.py": "trains, which this stage leaves to others" for name in ("metrics", "module", "run")}
+CHECKING = {"pipeline/store.py": "compares digests"}
 TUNING = ORDERING | {
     "pipeline/tune.py": "decides which trials run, not what they are",
     "pipeline/trials.py": "keeps trials",
@@ -74,15 +81,15 @@ STAGES = {
         HARMLESS | {"models/normalize.py": "holds no row", "pipeline/tuned.py": "not used by this stage"},
         ["pipeline/plan.py"],
     ),
-    "prepare": (HARMLESS | PLANNED | TUNED | MODELS, ["pipeline/prepare.py"]),
+    "prepare": (HARMLESS | PLANNED | TUNED | CLAIMS | MODELS, ["pipeline/prepare.py"]),
     "code": (
-        HARMLESS | PLANNED | TUNED | ORDERING | {"pipeline/code.py": "copies digests"},
+        HARMLESS | PLANNED | TUNED | CLAIMS | ORDERING,
         ["pipeline/code.py", "pipeline/train.py", "pipeline/run.py"],
     ),
-    "tune": (HARMLESS | PLANNED | TUNING | CODE, ["pipeline/tune.py"]),
-    "diagnose": (HARMLESS | PLANNED | TUNED | WORKING | READING | TRAINING, ["pipeline/diagnose.py"]),
+    "tune": (HARMLESS | PLANNED | CLAIMS | TUNING | CODE, ["pipeline/tune.py"]),
+    "diagnose": (HARMLESS | PLANNED | TUNED | CLAIMS | WORKING | READING | TRAINING, ["pipeline/diagnose.py"]),
     "report": (
-        HARMLESS | PLANNED | MODELS | {"pipeline/streams.py": "draws nothing for a report"},
+        HARMLESS | PLANNED | MODELS | CHECKING | {"pipeline/streams.py": "draws nothing for a report"},
         ["pipeline/report.py"],
     ),
 }
@@ -139,6 +146,7 @@ def test_all_studies_can_be_planned(tmp_path: Path) -> None:
     params = read_params()
     stages = [f"prepare@{name}" for name in params.datasets]
     stages += [f"train@{name}" for name in params.rows] + [f"report@{name}" for name in params.studies]
+    stages += [f"{stage}@{name}" for name in params.tuned for stage in ("tune", "train-tuned")]
     assert not [name for name in stages if f"Running stage '{name}':" not in planned.stdout]
 
 

@@ -5,6 +5,7 @@ what ran and what came out.
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +55,7 @@ class Project:
             "datasets": {"digits": {"source": "digits", "train_size": 60, "validation": 0.1}},
             "studies": {"tiny": {"title": "Tiny", "question": "?"}, "other": {"title": "Other", "question": "?"}},
             "rows": {name: BASE.copy() for name in ("a", "b")} | {"d": BASE | {"study": "other"}},
+            "claims": {},
         }
         self.write()
         for command in (
@@ -87,7 +90,10 @@ class Project:
 
     def outputs(self) -> dict[str, str]:
         files = [
-            path for name in ("runs", "reports", "data") for path in (self.folder / name).rglob("*") if path.is_file()
+            path
+            for name in ("runs", "diagnosis", "reports", "data")
+            for path in (self.folder / name).rglob("*")
+            if path.is_file()
         ]
         return {
             str(path.relative_to(self.folder)): hashlib.md5(path.read_bytes()).hexdigest() for path in sorted(files)
@@ -98,6 +104,13 @@ class Project:
 
     def client(self) -> MlflowClient:
         return MlflowClient(f"sqlite:///{self.folder / '.mlflow' / 'mlflow.db'}")
+
+    def mlflow_run(self, study: str, row: str) -> Run:
+        """The only MLflow run of a row."""
+        experiment = self.client().get_experiment_by_name(study)
+        assert experiment is not None
+        (found,) = self.client().search_runs([experiment.experiment_id], f"tags.row = '{row}'")
+        return found
 
     def logged(self, client: MlflowClient | None = None) -> list[tuple[str, str, str, str]]:
         """Row, seed, status and key of every run that MLflow shows."""
@@ -117,7 +130,8 @@ def test_everything_runs_from_nothing(project: Project) -> None:
     """Broken: `dvc repro` on a fresh clone."""
     stages, printed = project.repro()
     trains = {f"train@{row}" for row in "abd"}
-    assert set(stages) == {"plan", "prepare@digits", "report@tiny", "report@other"} | trains
+    after = {f"{stage}@{study}" for stage in ("diagnose", "report") for study in ("tiny", "other")}
+    assert set(stages) == {"plan", "code", "prepare@digits"} | trains | after
     assert "Warning" not in printed
     assert [(row, status) for row, _, status, _ in project.logged()] == [(row, "FINISHED") for row in "abd"]
 
@@ -143,9 +157,7 @@ def test_the_logged_model_predicts(project: Project) -> None:
     from pipeline import prepared
 
     mlflow.set_tracking_uri(f"sqlite:///{project.folder / '.mlflow' / 'mlflow.db'}")
-    experiment = project.client().get_experiment_by_name("tiny")
-    assert experiment is not None
-    (found,) = project.client().search_runs([experiment.experiment_id], "tags.row = 'a'")
+    found = project.mlflow_run("tiny", "a")
     model = pytorch.load_model(f"runs:/{found.info.run_id}/model")
     images, _ = prepared.read(project.folder / "data" / "digits", prepared.TEST)
     logits = load_file(project.folder / "runs" / "tiny" / "a" / "logits.safetensors")["seed-0"]
@@ -160,20 +172,39 @@ def test_the_logged_model_predicts(project: Project) -> None:
     }
 
 
+def test_anyones_picture_is_classified(project: Project) -> None:
+    """Broken: a network would say something else of a picture than it said of the same image in the test, or could not
+    be found by its MLflow run."""
+    from PIL import Image
+    from safetensors.torch import load_file
+
+    from pipeline import prepared
+
+    images, _ = prepared.read_arrays(project.folder / "data" / "digits", prepared.TEST)
+    Image.fromarray(images[0, 0]).save(project.folder / "picture.png")
+    logits = load_file(project.folder / "runs" / "tiny" / "a" / "logits.safetensors")["seed-0"][0]
+    found = project.mlflow_run("tiny", "a")
+    command = ["pipeline/python", "-m", "pipeline.predict", found.info.run_id, "picture.png", "--json"]
+    (entry,) = json.loads(subprocess.check_output(command, cwd=project.folder, env=project.environment()))
+    expected = dict(zip("0123456789", logits.double().softmax(0).tolist(), strict=True))
+    assert entry["probabilities"] == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_new_seed_trains_alone(project: Project) -> None:
     """Broken: adding seeds until a claim is decided would train everything again."""
     project.params["rows"]["b"]["seeds"] = [0, 1]
     project.write()
     stages, printed = project.repro()
-    assert stages == ["plan", "train@b", "report@tiny"]
+    assert stages == ["plan", "train@b", "diagnose@tiny", "report@tiny"]
     assert re.findall(r"^b seed (\d)", printed, re.M) == ["1"]
+    assert "tiny: 2 runs diagnosed, 1 of them just now" in printed  # a and b are the same network, b with one more seed
 
 
 def test_a_publication_changes_the_report_alone(project: Project) -> None:
     """Broken: correcting a published number would train."""
     project.params["rows"]["b"]["published"] = {"accuracy": 0.5, "source": "somewhere"}
     project.write()
-    assert project.repro()[0] == ["plan", "report@tiny"]
+    assert project.repro()[0] == ["plan", "diagnose@tiny", "report@tiny"]
 
 
 def test_forced_training_gives_the_same_bytes_with_one_worker(project: Project) -> None:
@@ -185,6 +216,15 @@ def test_forced_training_gives_the_same_bytes_with_one_worker(project: Project) 
     assert project.lock() == lock
     seen = [(row, seed) for row, seed, status, _ in project.logged() if row == "b" and status == "FINISHED"]
     assert seen == [("b", "0"), ("b", "1")]
+
+
+def test_a_forced_diagnosis_measures_again(project: Project) -> None:
+    """Broken: `-f` would pick up what the run store holds, and so prove nothing."""
+    lock = project.lock()
+    stages, printed = project.repro("-f", "-s", "diagnose@tiny")
+    assert stages == ["diagnose@tiny"]
+    assert "tiny: 2 runs diagnosed, 2 of them just now" in printed
+    assert project.lock() == lock
 
 
 def test_killed_twice_it_ends_with_the_same_bytes(project: Project) -> None:
@@ -249,7 +289,7 @@ def test_an_edited_row_trains_alone_though_the_server_is_away(project: Project, 
     project.params["rows"]["b"]["epochs"] = 3
     project.write()
     stages, printed = project.repro(MLFLOW_TRACKING_URI=address)
-    assert stages == ["plan", "train@b", "report@tiny"]
+    assert stages == ["plan", "train@b", "diagnose@tiny", "report@tiny"]
     assert printed.count(f"not logged to {address}") == 1
     assert "b: 2 of 2 runs finished" in printed
     environment = project.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
@@ -277,7 +317,7 @@ def test_a_removed_row_leaves_its_report(project: Project) -> None:
     assert "`b`" in (project.folder / "reports" / "tiny.md").read_text()
     del project.params["rows"]["b"]
     project.write()
-    assert project.repro()[0] == ["plan", "report@tiny"]
+    assert project.repro()[0] == ["plan", "diagnose@tiny", "report@tiny"]
     assert "`b`" not in (project.folder / "reports" / "tiny.md").read_text()
 
 

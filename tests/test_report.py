@@ -1,8 +1,6 @@
 """The report says what the outputs hold: nothing more, nothing else, and the same bytes each time."""
 
-import csv
 import hashlib
-import json
 import os
 import re
 import subprocess
@@ -11,78 +9,42 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from outputs import CLASSES, make_row, make_study, prepare, write_diagnosis, write_outputs
+from safetensors.torch import load_file
 
-from pipeline import charts, paths, report
-from pipeline.config import Row, Study
+from pipeline import charts, gallery, panels, paths, prepared, report
+from pipeline.config import Row
+from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
 
 ROOT = Path(__file__).resolve().parent.parent
-CLASSES = ["cat", "dog|wolf"]
-METRICS = [f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "auc")]
 
 
-def make_row(**changes: Any) -> Row:
-    """A row with defaults, and changes."""
-    values: dict[str, Any] = {
-        "study": "s",
-        "dataset": "digits",
-        "backbone": {"widths": [4], "convs": [1], "dense": [8]},
-        "each": "conv act",
-        "end": "pool",
-        "head": "dense act",
-        "optimizer": {"name": "adam", "lr": 0.001},
-        "epochs": 3,
-        "batch": 32,
-        "seeds": [0, 1, 2],
-    }
-    return Row.model_validate(values | changes)
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data sets of two classes."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("digits", "cifar", "other"):
+        prepare(folder / name, images=6, classes=CLASSES)
+    return folder
 
 
-def make_study(rows: dict[str, Row]) -> PlannedStudy:
-    """A planned study of these rows."""
-    return PlannedStudy(name="s", study=Study(title="Some study", question="Which one?"), rows=rows)
-
-
-def write_table(path: Path, lines: list[dict[str, Any]]) -> None:
-    """A CSV file as the stage `train` writes it."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for line in lines for key in line)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-
-
-def write_outputs(folder: Path, row: Row, accuracies: Sequence[float | None]) -> None:
-    """A row's outputs; an accuracy of None is a run that failed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    seeds, curves = [], []
-    for seed, accuracy in zip(row.seeds, accuracies, strict=True):
-        line: dict[str, Any] = {"seed": seed, "status": "failed", "reason": "training loss not finite in epoch 2"}
-        line |= {"epochs": 3, "best_epoch": 2, "parameters": 12345}
-        numbers = [f"final_{metric}" for metric in METRICS]
-        numbers += ["gap_accuracy", "gap_loss", "test_accuracy", "test_loss", "test_auc", "test_auc_macro", "test_ece"]
-        line |= dict.fromkeys([*(f"class_accuracy_{name}" for name in CLASSES), *numbers])
-        if accuracy is not None:
-            line |= dict.fromkeys(numbers, 0.125) | {"status": "finished", "reason": None, "test_accuracy": accuracy}
-            line |= {f"class_accuracy_{CLASSES[0]}": 0.75}
-        seeds.append(line)
-        for epoch in range(1, 4):
-            numbers = dict.fromkeys(METRICS, 1 - 0.5**epoch * (1 + 0.1 * seed))
-            curves.append({"seed": seed, "epoch": epoch, "lr": 0.001} | numbers)
-    write_table(folder / "seeds.csv", seeds)
-    write_table(folder / "curves.csv", curves)
-    spec = {"data": "d" * 32, "code": "c" * 32, "row": row.model_dump(mode="json", exclude={"published"})}
-    spec |= {"classes": CLASSES, "images": {"train": 1000, "validation": 60, "test": 360}, "source": "digits (test)"}
-    (folder / "spec.json").write_text(json.dumps(spec))
-    (folder / "metrics.json").write_text("{}")
+@pytest.fixture(autouse=True)
+def prepared_data(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every report finds the test images that its gallery shows."""
+    monkeypatch.setattr(paths, "DATA", data_folder)
 
 
 Measure = Callable[..., list[list[report.Result]]]
 
 
 @pytest.fixture
-def measure(tmp_path: Path) -> Measure:
+def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
     """Gives the ranked results of rows with these accuracies by seed."""
+    monkeypatch.setattr(paths, "STORE", tmp_path / "store")
 
     def ranked(rows: dict[str, tuple[Row, Sequence[float | None]]]) -> list[list[report.Result]]:
         for name, (row, accuracies) in rows.items():
@@ -95,18 +57,21 @@ def measure(tmp_path: Path) -> Measure:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose plan, runs and reports lie in a temporary folder."""
-    for name in ("PLAN", "RUNS", "REPORTS"):
+    for name in ("PLAN", "RUNS", "DIAGNOSIS", "REPORTS", "STORE"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     return tmp_path
 
 
 def plan_study(root: Path, rows: dict[str, Row]) -> PlannedStudy:
-    """A study as the stage `plan` writes it."""
+    """A study as the stage `plan` writes it, with its diagnosis."""
     study = make_study(rows)
     folder = root / "plan" / "studies"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "s.json").write_text(study.model_dump_json())
+    (root / "plan" / "claims").mkdir(exist_ok=True)
+    (root / "plan" / "claims" / "s.json").write_text("{}")
+    write_diagnosis(root / "diagnosis" / "s", rows)
     return study
 
 
@@ -231,7 +196,7 @@ def test_data_sets_are_ranked_apart(measure: Measure, tmp_path: Path) -> None:
     }
     study = make_study({name: row for name, (row, _) in rows.items()})
     groups = measure(rows)
-    text = report.markdown(study, groups)
+    text = report.markdown(study, groups, gallery.load(groups))
     assert [[result.name for result in group] for group in groups] == [["a", "b"], ["c"]]
     assert "**Answer on `cifar`.** `c` has the highest" in text
     assert line_of(text, "c", "Ranking on `cifar`")[0] == "1"
@@ -247,7 +212,7 @@ def test_tables_are_whole(measure: Measure) -> None:
     }
     text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), measure(rows))
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for lines in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert r"dog\|wolf" in text
@@ -259,11 +224,12 @@ def test_removed_rows_are_ignored(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Else a row that was removed stays in its report for ever."""
-    for name in ("kept", "other", "removed"):
+    for name in ("kept", "other", "former"):
         write_outputs(project / "runs" / "s" / name, make_row(), WINNER)
     plan_study(project, {"kept": make_row(), "other": make_row()})
     run_stage(monkeypatch, "s")
-    assert "removed" not in (project / "reports" / "s.md").read_text() + capsys.readouterr().out
+    written = [path.read_text() for path in (project / "reports").rglob("*.*") if path.is_file()]
+    assert "former" not in "".join(written) + capsys.readouterr().out
 
 
 def test_show_prints_the_same_and_writes_nothing(
@@ -276,13 +242,15 @@ def test_show_prints_the_same_and_writes_nothing(
     run_stage(monkeypatch, "s")
     printed = capsys.readouterr().out
     files = sorted(fingerprint(project / "reports"))
-    assert files == ["s.md", *(f"s/{name}.svg" for name in ("accuracy", "auc", "learning-rate", "loss", "runs"))]
+    figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "gallery", "learning-rate", "loss", "runs", "shift")]
+    assert files == sorted(["index.html", "s.html", "s.md", "s/results.csv", "s/summary.json", *figures])
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     run_stage(monkeypatch, "--show", "s")
     assert capsys.readouterr().out == printed
     assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
     assert "91.00 ± 2.48" in printed
     assert "Report: reports/s.md" in printed
+    assert f"In a browser: {(project / 'reports' / 's.html').as_uri()}" in printed
     assert "\x1b" not in printed
 
 
@@ -291,6 +259,8 @@ def test_show_prints_the_same_and_writes_nothing(
     [
         ("seeds.csv", None, "runs/s/a/seeds.csv: missing; run 'dvc repro report@s'"),
         ("curves.csv", None, "runs/s/a/curves.csv: missing; run 'dvc repro report@s'"),
+        ("logits.safetensors", None, "runs/s/a/logits.safetensors: missing; run 'dvc repro report@s'"),
+        ("logits.safetensors", "{", "runs/s/a/logits.safetensors: damaged; run 'dvc checkout --force train@a'"),
         ("spec.json", None, "runs/s/a/spec.json: missing; run 'dvc repro report@s'"),
         ("spec.json", "{", "runs/s/a/spec.json: damaged; run 'dvc checkout --force train@a'"),
         ("spec.json", "[]", "runs/s/a/spec.json: damaged; run 'dvc checkout --force train@a'"),
@@ -366,7 +336,7 @@ def test_a_failed_report_leaves_the_old_one(project: Path, monkeypatch: pytest.M
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(charts, "curves_figure", interrupt)
+    monkeypatch.setattr(panels, "curves_figure", interrupt)
     with pytest.raises(SystemExit):
         run_stage(monkeypatch, "s")
     assert fingerprint(project / "reports") == before
@@ -380,18 +350,52 @@ def test_same_outputs_same_bytes(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text(make_study(rows).model_dump_json())
     (tmp_path / "matplotlibrc").write_text("axes.linewidth: 3\npath.simplify: False\nfont.family: serif\n")
     code = (
-        "import pathlib, sys; from pipeline import plan, report; root = pathlib.Path(sys.argv[1]);"
+        "import pathlib, sys; from pipeline import paths, plan, report; root = pathlib.Path(sys.argv[1]);"
+        "paths.DATA = pathlib.Path(sys.argv[3]);"
         "study = plan.PlannedStudy.model_validate_json((root / 'study.json').read_bytes());"
         "report.write(study, report.load(study, root / 'runs'), root / sys.argv[2])"
     )
     prints = []
     for number, configuration in enumerate(({}, {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")})):
-        environment = os.environ | {"PYTHONHASHSEED": str(number)} | configuration
-        command = [sys.executable, "-c", code, str(tmp_path), f"reports-{number}"]
+        environment = os.environ | {"PYTHONHASHSEED": str(number), "DVC_ROOT": str(tmp_path)} | configuration
+        command = [sys.executable, "-c", code, str(tmp_path), f"reports-{number}", str(paths.DATA)]
         subprocess.run(command, env=environment, cwd=ROOT, check=True)
         prints.append(fingerprint(tmp_path / f"reports-{number}"))
     assert prints[0] == prints[1]
-    assert len(prints[0]) == 6
+    assert len(prints[0]) == 11
+
+
+def test_the_gallery_shows_what_the_logits_say(measure: Measure) -> None:
+    """Else a picture is shown with the class or the confidence of another one, or for a row that failed."""
+    groups = measure({"a": (make_row(), WINNER), "b": (make_row(), (0.5, None, 0.5)), "dead": (make_row(), [None] * 3)})
+    (shown,) = gallery.load(groups)
+    images, labels = prepared.read_arrays(paths.prepared("digits"), prepared.TEST)
+    logits = load_file(groups[0][1].folder / "logits.safetensors")
+    mean = torch.stack([logits["seed-0"], logits["seed-2"]]).double().softmax(2).mean(0)
+    assert [exhibit.number for exhibit in shown.first] == [0, 1]
+    for exhibit in shown.first + shown.disputed:
+        assert exhibit.label == CLASSES[labels[exhibit.number]]
+        assert np.array_equal(exhibit.pixels, images[exhibit.number, 0])
+        assert [said.row for said in exhibit.said] == ["a", "b"]
+        predicted = int(mean[exhibit.number].argmax())
+        assert exhibit.said[1].predicted == CLASSES[predicted]
+        assert exhibit.said[1].confidence == pytest.approx(float(mean[exhibit.number, predicted]))
+        assert exhibit.said[1].right == (predicted == labels[exhibit.number])
+        assert exhibit.said[1].networks == 2
+    (alone,) = gallery.load([groups[0][:1]])
+    assert len(alone.first) == 2 and alone.disputed == []
+    assert gallery.load([groups[0][2:]]) == []
+
+
+def test_the_gallery_refuses_other_images(measure: Measure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Else a report shows images that no row was tested on, under numbers that look like theirs."""
+    (group,) = measure({"a": (make_row(), WINNER)})
+    group[0].spec["data"] = "d" * 32
+    with pytest.raises(UserError, match="digits: not the images that a was trained on; run 'dvc repro'"):
+        gallery.load([group])
+    monkeypatch.setattr(paths, "DATA", tmp_path / "nowhere")
+    with pytest.raises(UserError, match="nowhere/digits: No such file or directory; run 'dvc repro prepare@digits'"):
+        gallery.load([group])
 
 
 def test_figures_of_odd_studies(measure: Measure, tmp_path: Path) -> None:
@@ -408,12 +412,12 @@ def test_figures_of_odd_studies(measure: Measure, tmp_path: Path) -> None:
     report.write(make_study({name: row for name, (row, _) in rows.items()}), groups, tmp_path / "reports")
     only_dead = [[result for result in groups[0] if result.name == "dead"]]
     report.write(make_study({"dead": make_row()}), only_dead, tmp_path / "dead")
-    assert len(list((tmp_path / "dead" / "s").iterdir())) == 5
+    assert len(list((tmp_path / "dead" / "s").glob("*.svg"))) == 5
 
 
 def test_curves_are_summarized_over_seeds() -> None:
     """Else a mean jumps where a seed stops early, or the band is not the range that the caption names."""
-    mean, low, high = charts.summarize(charts.aligned([[1.0, 2.0, 3.0], [3.0]]))
+    mean, low, high = panels.summarize(panels.aligned([[1.0, 2.0, 3.0], [3.0]]))
     assert mean.tolist() == [2.0, 2.5, 3.0]
     assert low.tolist() == [1.0, 2.0, 3.0]
     assert high.tolist() == [3.0, 3.0, 3.0]

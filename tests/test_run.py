@@ -4,6 +4,10 @@ import csv
 import hashlib
 import json
 import math
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline import inference, prepared, run, workers
+from pipeline import forkserver, inference, prepared, run, workers
 from pipeline.config import Row
 
 FILES = ("result.json", "curves.csv", "logits.safetensors", "weights.safetensors")
@@ -106,8 +110,7 @@ def test_runs_side_by_side_give_the_bytes_of_runs_alone(data: Path, make_row: Ma
     tasks = [workers.Task(row, seed, data, tmp_path / f"beside{seed}") for seed in row.seeds]
     for task in tasks:
         task.folder.mkdir()
-    events: list[workers.Event] = []
-    workers.do_all(tasks, 2, events.append)
+    events = list(workers.do_all(tasks, 2))
     assert [event.kind for event in events].count("end") == 2
     for seed, expected in zip(row.seeds, alone, strict=True):
         assert digests(tmp_path / f"beside{seed}") == expected
@@ -166,8 +169,7 @@ def test_distributed_training_equals_one_process(data: Path, make_row: MakeRow, 
     two = make_row(**plain, optimizer=optimizer, trainer={"accelerator": "cpu", "devices": 2, "strategy": "ddp"})
     trained(one, 0, data, tmp_path / "one")
     (tmp_path / "two").mkdir()
-    events: list[workers.Event] = []
-    workers.do_all([workers.Task(two, 0, data, tmp_path / "two")], 1, events.append)
+    events = list(workers.do_all([workers.Task(two, 0, data, tmp_path / "two")], 1))
     assert [event.kind for event in events] == ["start", *["report"] * 5, "end"], events[-1].content
     weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
     for key, value in weights[0].items():
@@ -184,10 +186,26 @@ def test_a_crash_ends_one_run_and_says_why(data: Path, make_row: MakeRow, tmp_pa
     good.mkdir()
     bad.mkdir()
     tasks = [workers.Task(make_row(), 0, tmp_path / "absent", bad), workers.Task(make_row(), 1, data, good)]
-    events: list[workers.Event] = []
-    workers.do_all(tasks, 2, events.append)
+    events = list(workers.do_all(tasks, 2))
     ends = {event.task.seed: event for event in events if event.kind in ("end", "crash")}
     assert ends[0].kind == "crash"
     assert "absent/fit.safetensors" in ends[0].content
     assert ends[1].kind == "end"
     assert (good / "result.json").exists()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_workers_keep_the_memory_that_they_free() -> None:
+    """Broken: each step would wait for the system to hand out its activations anew, page by page."""
+    faults = """
+import resource
+for step in range(12):
+    if step == 2:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytearray(40_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    environment = os.environ | forkserver.ENVIRONMENT
+    printed = subprocess.run([sys.executable, "-c", faults], env=environment, capture_output=True, check=True).stdout
+    pages = 40_000_000 / os.sysconf("SC_PAGESIZE")
+    assert int(printed) < pages / 10

@@ -26,11 +26,12 @@ def finish(proposal: Trial) -> FrozenTrial:
     """Trains a trial in place of a network: its loss falls towards what its values are worth."""
     values, state = proposal.params, TrialState.COMPLETE
     worth = abs(values["optimizer.lr"] - 0.01) * 9 + values["dropout"] + 1 / values["batch"]
-    for epoch in range(1, 10):
+    epoch = 0
+    while state == TrialState.COMPLETE and epoch < 9:
+        epoch += 1
         proposal.report(worth + 1 / epoch, epoch)
         if epoch < 9 and proposal.should_prune():
             state = TrialState.PRUNED
-            break
     (done,) = [trial for trial in proposal.study.get_trials() if trial.number == proposal.number]
     return create_trial(
         state=state,

@@ -1,13 +1,28 @@
 """Intervals: against numbers worked out by other means, and where there is nothing to estimate."""
 
 import math
+import warnings
 
+import numpy as np
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as reference
 
-from pipeline.stats import mean_interval, paired_difference
+from pipeline.stats import (
+    Interval,
+    Statistic,
+    bootstrap,
+    interquartile_mean,
+    mean_interval,
+    paired_difference,
+    two_way,
+)
+
+with warnings.catch_warnings():  # of its imports
+    warnings.simplefilter("ignore")
+    from statsmodels.stats.anova import AnovaRM
 
 values = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=40).filter(lambda found: max(found) - min(found) > 1e-6)
 
@@ -61,3 +76,51 @@ def test_paired_difference_is_over_common_seeds() -> None:
 def test_paired_difference_without_common_seeds() -> None:
     """Else unrelated runs would be compared as pairs."""
     assert paired_difference({0: 1.0}, {1: 1.0}) is None
+
+
+def test_interquartile_mean_leaves_out_the_outer_quarters() -> None:
+    """Else one diverged run decides a robust mean."""
+    assert interquartile_mean([0.1, 0.9, 0.8, 1.0, 0.7]) == pytest.approx(0.8)
+    assert interquartile_mean([[1.0, 2.0, 30.0], [4.0, 4.0, 4.0]]).tolist() == pytest.approx([11.0, 4.0])
+
+
+@pytest.mark.parametrize("statistic", [np.mean, interquartile_mean])
+def test_bootstrap_intervals_are_percentiles_of_resamples(statistic: Statistic) -> None:
+    """Else an interval without a normal distribution is none, or another one at every report."""
+    values = np.random.default_rng(0).normal(size=20).tolist()
+    found = bootstrap(values, statistic)
+    resampled = statistic(np.random.default_rng(1).choice(values, (50_000, len(values))), axis=-1)
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(resampled, [2.5, 97.5])), abs=0.03)
+    assert bootstrap(values, statistic) == found
+
+
+def test_bootstrap_where_there_is_nothing_to_resample() -> None:
+    """Else one seed, or equal ones, stop a report with a warning of scipy's."""
+    assert bootstrap([0.5]) == Interval(0.5, None, None)
+    assert bootstrap([0.5, 0.5]) == Interval(0.5, 0.5, 0.5)
+
+
+def test_two_way_table_is_the_analysis_of_variance() -> None:
+    """Else main effects and interaction have the wrong sign, size or error: against statsmodels' AnovaRM."""
+    draws = np.random.default_rng(0).normal(size=(4, 6)) + np.array([[0.0], [1.0], [0.5], [2.5]])
+    names = ("neither", "first", "second", "both")
+    cells = {name: dict(enumerate(values.tolist())) for name, values in zip(names, draws, strict=True)}
+    effects = two_way(cells)
+    assert effects is not None
+    lines = [
+        {"seed": seed, "first": name in ("first", "both"), "second": name in ("second", "both"), "value": value}
+        for name in names
+        for seed, value in cells[name].items()
+    ]
+    expected = AnovaRM(pandas.DataFrame(lines), "value", "seed", ["first", "second"]).fit().anova_table["F Value"]
+    quantile = reference.t.ppf(0.975, 5)
+    squares = [(effect.mean / (effect.half_width or 1) * quantile) ** 2 for effect in effects.values()]
+    assert squares == pytest.approx(expected.tolist())
+    means = draws.mean(1)
+    assert effects["first"].mean == pytest.approx((means[1] - means[0] + means[3] - means[2]) / 2)
+    assert effects["interaction"].mean == pytest.approx(means[3] - means[2] - (means[1] - means[0]))
+
+
+def test_two_way_table_needs_a_common_seed() -> None:
+    """Else unrelated runs make a table."""
+    assert two_way({"neither": {0: 1.0}, "first": {0: 1.0}, "second": {1: 1.0}, "both": {0: 1.0}}) is None

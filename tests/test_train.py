@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline import prepared, train
+from pipeline import prepared, training
 from pipeline.config import Row
 from pipeline.errors import UserError
 
@@ -33,7 +33,9 @@ def test_a_row_that_does_not_fit_is_refused(
 ) -> None:
     """Broken: the row would fail in every worker with a traceback of torch's."""
     with pytest.raises(UserError) as caught:
-        train.check_fit("r", make_row(**changes), prepared.info(data))
+        row = make_row(**changes)
+        training.check_fit("rows.r", row, prepared.info(data))
+        training.check_machine("rows.r", row)
     assert words in str(caught.value)
 
 
@@ -41,6 +43,6 @@ def test_failed_runs_are_named_in_the_summary() -> None:
     """Broken: the stage would not say that runs diverged."""
     finished = {"seed": 0, "status": "finished", "test_accuracy": 0.5, "best_epoch": 1, "epochs": 2}
     failed = {"seed": 1, "status": "failed", "reason": "training loss not finite in epoch 1"}
-    assert train.summary([finished, failed]) == (
+    assert training.summary([finished, failed]) == (
         "1 of 2 runs finished, mean test accuracy 0.5000; seed 1 failed: training loss not finite in epoch 1"
     )

@@ -1,0 +1,114 @@
+"""The report's section on claims: how many hold, each with its picture, and what lies behind each verdict."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.decisions import ALPHA
+from pipeline.interval_plot import Line, interval_plot
+from pipeline.stats import Estimate
+from pipeline.verdicts import Decision, Evidence, Verdict
+from pipeline.wording import NONE, cell, interval, number, signed, table
+
+NOTE = (
+    "A claim is a contrast of rows, evaluated within each seed; over zero, right in the pictures, is in its favour."
+    " Every dot is a seed, the bar the 95 % interval of their mean (Student's t); a bar that reaches the edge goes on"
+    " beyond it. A claim is decided where the paired t test, corrected for the number of claims (Holm), is sure at"
+    f" {100 * ALPHA:.0f} %, and the bootstrap interval of the share of seeds won lies over one half and reaches over"
+    " three quarters (Bouthillier et al. 2021). A run that diverged counts as a guess: accuracy 1/K and loss log K of"
+    " K classes, AUC ½; for other numbers its seed is left out. The seeds that are missing are an estimate for one"
+    " more look, with a chance of 80 %: looking after each seed would decide too often."
+)
+
+
+def claims_section(study: str, verdicts: Sequence[Verdict]) -> str:
+    """The section as Markdown; empty where the study tests no claim.
+
+    Args:
+        study: name of the folder with the pictures.
+        verdicts: in the order of params.yaml.
+    """
+    if not verdicts:
+        return ""
+    lines = [
+        [
+            f"**{verdict.decision}**",
+            cell(verdict.case.claim.says),
+            in_favour(verdict),
+            f"![{cell(_described(verdict))}]({study}/{picture_name(verdict)})" if verdict.case.evidence else NONE,
+        ]
+        for verdict in verdicts
+    ]
+    head = ["verdict", "claim", "in its favour, 95 % interval", "seeds"]
+    details = "\n".join(_details(verdict) for verdict in verdicts)
+    count = f"{len(verdicts)} claim{'s' * (len(verdicts) > 1)}: {tally(verdicts)}."
+    return "\n\n".join(["## Claims", count, table(head, lines, numbers_from=len(head)), details, NOTE])
+
+
+def tally(verdicts: Sequence[Verdict]) -> str:
+    """How many got which verdict."""
+    counts = [(decision, sum(verdict.decision == decision for verdict in verdicts)) for decision in Decision]
+    return ", ".join(f"{count} {decision}" for decision, count in counts if count)
+
+
+def draw(verdicts: Sequence[Verdict], folder: Path) -> None:
+    """Writes the picture of every verdict that has evidence."""
+    for verdict in verdicts:
+        if verdict.case.evidence:
+            (folder / picture_name(verdict)).write_text(picture(verdict), encoding="utf-8", newline="\n")
+
+
+def picture_name(verdict: Verdict) -> str:
+    """The file of a verdict's picture."""
+    return f"claim-{verdict.case.name}.svg"
+
+
+def picture(verdict: Verdict) -> str:
+    """The picture of a verdict with evidence, as SVG."""
+    scale, unit = verdict.case.quantity.scale, verdict.case.quantity.unit
+    lines = [
+        Line([scale * value for value in part.differences], _scaled(part, scale)) for part in verdict.case.evidence
+    ]
+    return interval_plot(lines, verdict.decision, unit, _described(verdict))
+
+
+def _scaled(part: Evidence, scale: float) -> Estimate:
+    half = part.estimate.half_width
+    return Estimate(scale * part.estimate.mean, None if half is None else scale * half, part.estimate.n)
+
+
+def in_favour(verdict: Verdict) -> str:
+    """What speaks for the claim, with its interval: of several comparisons, the one that speaks least."""
+    if not verdict.case.evidence:
+        return NONE
+    least = min(verdict.case.evidence, key=lambda part: part.estimate.mean).estimate
+    found = verdict.case.quantity
+    text = f"{signed(found.scale * least.mean, found.digits)} {found.unit}".rstrip()
+    if least.low is None or least.high is None:
+        return text
+    ends = (signed(found.scale * end, found.digits) for end in (least.low, least.high))
+    return f"{text} ({' to '.join(ends)})"
+
+
+def _described(verdict: Verdict) -> str:
+    return f"{verdict.decision}: {in_favour(verdict)}"
+
+
+def _details(verdict: Verdict) -> str:
+    case = verdict.case
+    found = case.quantity
+    rows = ", ".join(f"`{row}` {interval(mean, found.digits, found.scale)}" for row, mean in case.rows.items())
+    parts = [f"- `{case.name}`, {verdict.decision}. {cell(case.claim.source)}. `{case.claim.test}`."]
+    if rows:
+        parts.append(f"{found.meaning.capitalize()}{f', {found.unit}' if found.unit else ''}: {rows}.")
+    if case.evidence:
+        least = min(case.evidence, key=lambda part: part.estimate.mean)
+        won = f"{number(100 * least.won, 0)} % of {least.estimate.n} seeds are in its favour"
+        several = " in the worst of its comparisons" if len(case.evidence) > 1 else ""
+        parts.append(f"{won}{several}; p = {_p(verdict.p)}, corrected {_p(verdict.corrected)}.")
+    if verdict.reason:
+        parts.append(f"{verdict.reason[0].upper()}{verdict.reason[1:]}.")
+    return " ".join(parts)
+
+
+def _p(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2g}" if value >= 0.001 else "under 0.001"

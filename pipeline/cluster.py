@@ -1,0 +1,169 @@
+"""Runs on an existing Ray cluster: the second engine of `launch`. The only file that imports ray.
+
+A run is one Ray task, which starts workers on its node as this machine would, hands on what they say,
+and in the end the files of the run, so that the run store of this checkout is all that lasts. Ray gives
+every node the code of this checkout; packages are the node's own, and a node whose torch is another one
+is refused. A data set goes to a node once. A run whose node is lost starts again on another one.
+"""
+
+import os
+import shutil
+import socket
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import ray
+import torch
+from ray.exceptions import RayError, RayTaskError
+
+from pipeline import forkserver, paths, prepared, store, workers
+from pipeline.complaints import one_line
+from pipeline.config import Row
+from pipeline.errors import UserError
+from pipeline.storage import write_atomically
+from pipeline.workers import Event, Events, Task
+
+LOSSES = 3
+"""So many lost nodes are taken for chance; a run that loses more may be what ends them."""
+
+CODE = ("pipeline/*.py", "models/*.py", "dvc.yaml")
+"""What of the checkout goes to the nodes; dvc.yaml names the files of the code's digest."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """What a node needs for a run beside its code and packages.
+
+    Args:
+        task: with the paths of the machine that launches.
+        code, data: digests.
+        torch: version.
+        images: the prepared files by name, each a reference into Ray's object store.
+    """
+
+    task: Task
+    code: str
+    data: str
+    torch: str
+    images: dict[str, Any]
+
+
+class Cluster:
+    """A Ray cluster, as `train_rows` uses it.
+
+    Args:
+        address: HOST:PORT, or auto for the cluster that this machine is part of.
+        cpus: that each device of a run reserves.
+        gpus: that each device of a run reserves; rows whose accelerator is cpu reserve none.
+
+    Raises:
+        UserError: no cluster there.
+    """
+
+    here = False
+
+    def __init__(self, address: str, cpus: float, gpus: float) -> None:
+        self._cpus, self._gpus = cpus, gpus
+        with TemporaryDirectory() as folder:
+            for path in (path for pattern in CODE for path in paths.ROOT.glob(pattern)):
+                copy = Path(folder) / path.relative_to(paths.ROOT)
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copy(path, copy)
+            try:
+                ray.init(address, runtime_env={"working_dir": folder}, log_to_driver=False, logging_level="ERROR")
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise UserError(f"--address {address}: no Ray cluster ({one_line(error)})") from None
+        self._images: dict[Path, tuple[str, dict[str, Any]]] = {}
+        self._code = store.code_digest()
+
+    def check(self, name: str, row: Row) -> None:
+        if row.trainer.accelerator == "gpu" and not self._gpus:
+            raise UserError(f"rows.{name}.trainer.accelerator: gpu, but --num-gpus 0")
+        if row.trainer.precision == "16-mixed" and not self._gpus:
+            raise UserError(f"rows.{name}.trainer.precision: 16-mixed needs a GPU, but --num-gpus 0")
+
+    def do_all(self, tasks: Iterable[Task]) -> Events:
+        """Does all tasks on the cluster, and says what happens."""
+        streams = {self._send(task): task for task in tasks}
+        lost = Counter[Path]()
+        while streams:
+            (stream, *_), _ = ray.wait(list(streams))
+            task = streams[stream]
+            try:
+                kind, content = ray.get(next(stream))
+            except StopIteration:
+                del streams[stream]
+            except RayTaskError as error:
+                del streams[stream]
+                yield Event(task, "crash", str(error))
+            except RayError as error:
+                del streams[stream]
+                lost[task.folder] += 1
+                if lost[task.folder] > LOSSES:
+                    yield Event(task, "crash", f"lost with its node {lost[task.folder]} times: {error}")
+                else:
+                    yield Event(task, "lost")
+                    streams[self._send(task)] = task
+            else:
+                if kind == "end":
+                    _unpack(content, task.folder)
+                yield Event(task, kind, None if kind == "end" else content)
+
+    def _send(self, task: Task) -> Any:
+        """Starts a task; what is said of it comes as a stream."""
+        devices = task.row.trainer.devices
+        gpus = 0 if task.row.trainer.accelerator == "cpu" else self._gpus
+        options = {"num_cpus": self._cpus * devices, "num_gpus": gpus * devices, "max_retries": 0}
+        data, images = self._data(task.data)
+        package = Package(task, self._code, data, torch.__version__, images)
+        return ray.remote(_work).options(num_returns="streaming", **options).remote(package)
+
+    def _data(self, folder: Path) -> tuple[str, dict[str, Any]]:
+        """The digest of prepared data, and its files in the object store."""
+        if folder not in self._images:
+            files = [folder / name for name in (prepared.FIT_FILE, prepared.TEST_FILE)]
+            self._images[folder] = store.data_digest(folder), {file.name: ray.put(file.read_bytes()) for file in files}
+        return self._images[folder]
+
+
+def _unpack(files: dict[str, bytes], folder: Path) -> None:
+    """Writes a run's files; the result last, as a folder that has one is whole."""
+    for name in sorted(files, key="result.json".__eq__):
+        write_atomically(folder / name, files[name])
+
+
+def _work(package: Package) -> Iterator[tuple[str, Any]]:
+    """Runs on a node: what is said of the task, and as content of its end the files of the run by name."""
+    if not ray.get_gpu_ids():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # those of the node are other runs'
+    forkserver.start()
+    here, task = socket.gethostname(), package.task
+    if torch.__version__ != package.torch:
+        yield "crash", f"{here} has torch {torch.__version__} and not {package.torch}: other numbers"
+        return
+    if store.code_digest() != package.code:
+        yield "crash", f"{here} has other code than this checkout"
+        return
+    local = replace(task, data=_place(package), folder=store.run_folder(task.folder.name))
+    for event in workers.do_all([local], jobs=1):
+        if event.kind != "end":
+            yield event.kind, event.content
+            continue
+        yield event.kind, {file.name: file.read_bytes() for file in local.folder.iterdir() if file.is_file()}
+        shutil.rmtree(local.folder)
+
+
+def _place(package: Package) -> Path:
+    """The folder of the data on this node, which the first of its runs writes."""
+    folder = paths.DATA / package.data
+    with store.Lock(f"data-{package.data}", wait=True):
+        if not folder.exists():
+            draft = folder.with_name(f".{folder.name}.draft")
+            for name, reference in package.images.items():
+                write_atomically(draft / name, ray.get(reference))
+            draft.replace(folder)
+    return folder

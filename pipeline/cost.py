@@ -1,0 +1,124 @@
+"""What a run cost and on what machine: for the log only, since no clock and no host belong in an output.
+
+It lies beside the run in the run store, `cost.json`, so that a run which is logged later, because the
+server was away, is logged with it.
+"""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import Row
+from pipeline.storage import read_json, write_json
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from pipeline.measured import Groups
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is known of a run's cost; empty of a run that was trained elsewhere.
+
+    Args:
+        measured: `seconds` of all epochs with their evaluation, but not of a run that was interrupted, and
+            `images_per_second` of training alone.
+        epochs: seconds of each epoch since the last start.
+        machine: see `machine`, and `jobs`, the runs side by side.
+    """
+
+    measured: dict[str, float] = field(default_factory=dict)
+    epochs: dict[str, float] = field(default_factory=dict)
+    machine: dict[str, str] = field(default_factory=dict)
+
+
+def write(folder: Path, row: Row, reports: Sequence[dict[str, Any]], jobs: int) -> None:
+    """Notes what a run cost that was trained just now.
+
+    Args:
+        folder: of the run, finished or failed.
+        row: what was trained.
+        reports: what the run said after each epoch since its last start, see `run.train`.
+        jobs: runs side by side on the machine.
+    """
+    spent = {key: sum(report[key] for report in reports) for key in ("images", "seconds", "training_seconds")}
+    measured = {}
+    if spent["training_seconds"]:
+        measured["images_per_second"] = spent["images"] / spent["training_seconds"]
+    if len(reports) == read_json(folder / "result.json")["epochs"]:
+        measured["seconds"] = spent["seconds"]
+    epochs = {str(report["epoch"]["epoch"]): report["seconds"] for report in reports}
+    write_json(folder / "cost.json", vars(Cost(measured, epochs, machine(row) | {"jobs": str(jobs)})))
+
+
+def read(folder: Path) -> Cost:
+    """What a run cost."""
+    return Cost(**(read_json(folder / "cost.json") or {}))
+
+
+def machine(row: Row) -> dict[str, str]:
+    """What a row computes on: `cpu`, `cores`, `threads` of a run, `gpu`, and versions."""
+    import torch
+
+    from pipeline.devices import uses_gpu
+
+    gpu = f"{row.trainer.devices} × {torch.cuda.get_device_name()}" if uses_gpu(row) else "none"
+    return {
+        "cpu": _cpu(),
+        "cores": str(os.cpu_count()),
+        "threads": str(row.trainer.devices),
+        "gpu": gpu,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def _cpu() -> str:
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def table(groups: "Groups", runs: "Sequence[Run]") -> str:
+    """What training cost, as Markdown: a line per row and machine, in the order of the ranking.
+
+    Args:
+        groups: the ranked rows.
+        runs: of these rows, as MLflow has them.
+    """
+    from pipeline import wording
+
+    head = ["row", "machine", "runs side by side", "runs", "seconds a run", "images a second"]
+    lines = []
+    for result in (result for group in groups for result in group):
+        machines: dict[tuple[str, str], list[Run]] = {}
+        for run in runs:
+            if run.data.tags["row"] == result.name:
+                machines.setdefault((_machine(run), run.data.tags.get("jobs", wording.NONE)), []).append(run)
+        for place, some in machines.items():
+            numbers = [wording.number(_mean(some, "seconds"), 1), wording.number(_mean(some, "images_per_second"), 0)]
+            lines.append([f"`{result.name}`", *place, str(len(some)), *numbers])
+    note = (
+        "Means over runs. Seconds are those of all epochs with their evaluation, of runs that were not interrupted;"
+        " images a second are those of training alone. Runs side by side share the machine."
+    )
+    return f"# What training cost\n\n{wording.table(head, lines, numbers_from=2)}\n\n{note}\n"
+
+
+def _machine(run: "Run") -> str:
+    tags = run.data.tags
+    if "cpu" not in tags:
+        return "not recorded"
+    place = tags["gpu"] if tags["gpu"] != "none" else f"{tags['threads']} of {tags['cores']} cores, {tags['cpu']}"
+    return f"{place}; torch {tags['torch']}"
+
+
+def _mean(runs: "Sequence[Run]", metric: str) -> float | None:
+    values = [run.data.metrics[metric] for run in runs if metric in run.data.metrics]
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,84 @@
+"""Trains the stale rows of some DVC targets side by side over all of them, on this machine or on a Ray cluster.
+
+    pipeline/python -m pipeline.launch report@vgg2 --jobs 8
+
+It ends as `dvc repro report@vgg2` would, with the same bytes: first DVC brings up to date what the rows
+depend on, then the runs of all stale rows go through one pool, and their outputs are recorded in
+dvc.lock; then DVC goes on. A crash stops nothing else. After a kill the same command resumes.
+"""
+
+if __name__ == "__main__":
+    from pipeline import forkserver
+
+    forkserver.start()  # first: it imports what workers need while this process imports what it needs
+
+import argparse
+import sys
+
+from pipeline import plan, stages
+from pipeline.errors import UserError, command
+from pipeline.train import Engine, ThisMachine, train_rows
+
+WHAT = "Trains the stale rows that some stages need side by side, records them, and goes on as `dvc repro` does."
+
+
+@command
+def main() -> None:
+    arguments = parse(sys.argv[1:])
+    launch(arguments.targets, make_engine(arguments))
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.launch", description=WHAT)
+    parser.add_argument("targets", nargs="*", help="stages, as `dvc repro` takes them; none for all")
+    parser.add_argument("--jobs", type=_positive, help="runs side by side here; else one per core or GPU")
+    parser.add_argument("--engine", choices=["local", "ray"], default="local", help="where runs are trained")
+    ray = parser.add_argument_group("with --engine ray")
+    ray.add_argument("--address", default="auto", help="of the cluster, HOST:PORT; auto finds that of this machine")
+    ray.add_argument("--num-cpus", type=float, default=1.0, help="CPUs that one device of a run reserves")
+    ray.add_argument("--num-gpus", type=float, default=0.0, help="GPUs that one device of a run reserves, such as 0.25")
+    return parser.parse_args(words)
+
+
+def _positive(word: str) -> int:
+    if not word.isdecimal() or not int(word):
+        raise argparse.ArgumentTypeError(f"found '{word}'; a number of runs, 1 or more")
+    return int(word)
+
+
+def make_engine(arguments: argparse.Namespace) -> Engine:
+    """The engine that the command line names."""
+    if arguments.engine == "local":
+        return ThisMachine(arguments.jobs)
+    from pipeline.cluster import Cluster
+
+    return Cluster(arguments.address, arguments.num_cpus, arguments.num_gpus)
+
+
+def launch(targets: list[str], engine: Engine) -> None:
+    """Brings targets up to date.
+
+    Raises:
+        UserError: rows have no outputs; all others are recorded.
+    """
+    rows, before = stages.needed(targets)
+    if before:
+        stages.repro(before)
+    stale = stages.stale(rows)
+    print(f"{len(stale)} of {len(rows)} rows to train", file=sys.stderr)
+    problems = train_rows({row: plan.read_row(row) for row in stale}, engine)
+    done = {row: inputs for row, inputs in stale.items() if row not in problems}
+    if done:
+        print(f"recording {len(done)} rows in dvc.lock", file=sys.stderr)
+        for row in stages.record(done):
+            problems[row] = f"{row}: what it depends on has changed while it trained; launch again"
+    for problem in problems.values():
+        print(problem, file=sys.stderr)
+    if problems:
+        raise UserError(f"{len(problems)} of {len(stale)} rows have no outputs, see above; all others are recorded")
+    stages.repro(targets)
+
+
+if __name__ == "__main__":
+    main()

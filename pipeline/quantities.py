@@ -1,0 +1,151 @@
+"""What can be compared of a run: the names that contrasts use, what they mean, and what a run that diverged counts."""
+
+import itertools
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+
+class Measured(Protocol):
+    """What was measured for a row, as `measured.Result` holds it."""
+
+    row: Any
+    spec: dict[str, Any]
+    curves: dict[str, list[list[float]]]
+    diagnosis: Any
+
+    @property
+    def finished(self) -> list[int]: ...
+
+    def values(self, column: str) -> dict[int, float]: ...
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number of every run.
+
+    Args:
+        meaning: in words, as a table shows it.
+        read: its values by seed, of the runs that finished.
+        unit: of the number times `scale`.
+        scale: from the stored number to a reader's: 100 for fractions.
+        digits: decimals that a reader wants.
+        of_failed: what a run counts that diverged: to leave it out would reward the row that diverges. It
+            recognizes nothing, so it counts as a guess. None: it has no such number, and its seed is left out.
+    """
+
+    meaning: str
+    read: Callable[[Any], dict[int, float]]
+    unit: str = ""
+    scale: float = 1.0
+    digits: int = 4
+    of_failed: Callable[[Any], float] | None = None
+
+
+def _column(name: str) -> Callable[[Measured], dict[int, float]]:
+    """A column of seeds.csv."""
+    return lambda result: result.values(name)
+
+
+def _guessed_accuracy(result: Measured) -> float:
+    return 1 / len(result.spec["classes"])
+
+
+def _guessed_loss(result: Measured) -> float:
+    return math.log(len(result.spec["classes"]))
+
+
+_fraction = partial(Quantity, unit="points", scale=100.0, digits=2)
+_accuracy = partial(_fraction, of_failed=_guessed_accuracy)
+_nats = partial(Quantity, unit="nats")
+_loss = partial(_nats, of_failed=_guessed_loss)
+_auc = partial(Quantity, of_failed=lambda _: 0.5)
+_epochs = partial(Quantity, unit="epochs", digits=1)
+
+
+def _unsteadiness(result: Measured) -> dict[int, float]:
+    """Mean change of the validation loss from one epoch to the next, up or down, in the second half of training."""
+    halves = (losses[len(losses) // 2 :] for losses in result.curves["val_loss"])
+    changes = [[abs(after - before) for before, after in itertools.pairwise(losses)] for losses in halves]
+    means = {seed: math.fsum(change) / len(change) for seed, change in _by_seed(result, changes).items() if change}
+    return {seed: mean for seed, mean in means.items() if math.isfinite(mean)}
+
+
+def _epochs_to(target: float, result: Measured) -> dict[int, float]:
+    """Epochs until the validation accuracy reaches a target; of a run that never does, one more than it may train."""
+    curves = _by_seed(result, result.curves["val_accuracy"]).items()
+    validated = {seed: curve for seed, curve in curves if not all(map(math.isnan, curve))}
+    return {seed: float(epochs_to(curve, target) or result.row.epochs + 1) for seed, curve in validated.items()}
+
+
+def epochs_to(curve: Sequence[float], target: float) -> int | None:
+    """The first epoch, counted from 1, after which a value is at least the target; None if none is."""
+    return next((epoch for epoch, value in enumerate(curve, 1) if value >= target), None)
+
+
+def _diagnosed(column: str, less: str | None = None) -> Callable[[Measured], dict[int, float]]:
+    """A column of the diagnosis, or its difference to another; nothing where the study was not diagnosed."""
+
+    def read(result: Measured) -> dict[int, float]:
+        if result.diagnosis is None:
+            return {}
+        values, others = result.diagnosis.values(column), result.diagnosis.values(less) if less else {}
+        return {seed: value - others.get(seed, 0.0) for seed, value in values.items()}
+
+    return read
+
+
+def _by_seed(result: Measured, values: list[Any]) -> dict[int, Any]:
+    return dict(zip(result.finished, values, strict=True))
+
+
+QUANTITIES = {
+    "accuracy": _accuracy("test accuracy", _column("test_accuracy")),
+    "loss": _loss("test loss", _column("test_loss")),
+    "auc": _auc("test AUC", _column("test_auc")),
+    "auc_macro": _auc("test AUC, mean over classes", _column("test_auc_macro")),
+    "ece": _fraction("expected calibration error of the test images", _column("test_ece")),
+    "train_accuracy": _accuracy("training accuracy in test mode", _column("final_train_accuracy")),
+    "train_loss": _loss("training loss in test mode", _column("final_train_loss")),
+    "val_accuracy": _accuracy("validation accuracy", _column("final_val_accuracy")),
+    "val_loss": _loss("validation loss", _column("final_val_loss")),
+    "gap_accuracy": _fraction("training accuracy − validation accuracy", _column("gap_accuracy")),
+    "gap_loss": _nats("training loss − validation loss", _column("gap_loss")),
+    "epochs": _epochs("epochs trained", _column("epochs")),
+    "best_epoch": _epochs("epoch of the kept weights", _column("best_epoch")),
+    "unsteadiness": _nats("mean change of the validation loss per epoch, second half of training", _unsteadiness),
+    "shift": Quantity(
+        "variance shift, mean over layers of max(real/moving, moving/real)",
+        lambda result: result.diagnosis.shifts("ratio") if result.diagnosis else {},
+        digits=3,
+    ),
+    "regained_accuracy": _fraction(
+        "test accuracy gained by running the statistics again",
+        _diagnosed("test_accuracy_moving", less="test_accuracy_before"),
+    ),
+    "failed": _fraction(
+        "share of runs that diverged",
+        lambda result: dict.fromkeys(result.finished, 0.0),
+        of_failed=lambda _: 1.0,
+    ),
+}
+"""By name. A number that another stage measures for each run becomes comparable by a line here."""
+
+TARGET = re.compile(r"epochs_to_(0?\.\d+)")
+CLASS = "class_accuracy_"
+
+
+def quantity(name: str) -> Quantity | None:
+    """The quantity of that name, None if there is none.
+
+    Beside those of QUANTITIES, `epochs_to_0.9` for any target, and `class_accuracy_<class>`.
+    """
+    if name.startswith(CLASS):
+        return _accuracy(f"test accuracy of class {name.removeprefix(CLASS)}", _column(name))
+    if target := TARGET.fullmatch(name):
+        meaning = f"epochs to {100 * float(target[1]):g} % validation accuracy"
+        return _epochs(meaning, partial(_epochs_to, float(target[1])), of_failed=lambda result: result.row.epochs + 1)
+    return QUANTITIES.get(name)
