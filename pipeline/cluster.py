@@ -6,6 +6,7 @@ every node the code of this checkout; packages are the node's own, and a node wh
 is refused. A data set goes to a node once. A run whose node is lost starts again on another one.
 """
 
+import logging
 import os
 import shutil
 import socket
@@ -74,7 +75,7 @@ class Cluster:
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copy(path, copy)
             try:
-                ray.init(address, runtime_env={"working_dir": folder}, log_to_driver=False, logging_level="ERROR")
+                ray.init(address, runtime_env={"working_dir": folder}, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise UserError(f"--address {address}: no Ray cluster ({one_line(error)})") from None
         self._images: dict[Path, tuple[str, dict[str, Any]]] = {}
@@ -88,13 +89,13 @@ class Cluster:
 
     def do_all(self, tasks: Iterable[Task]) -> Events:
         """Does all tasks on the cluster, and says what happens."""
-        streams = {self._send(task): task for task in tasks}
+        streams: dict[Any, Task] = {self._send(task): task for task in tasks}
         lost = Counter[Path]()
         while streams:
             (stream, *_), _ = ray.wait(list(streams))
             task = streams[stream]
             try:
-                kind, content = ray.get(next(stream))
+                kind, content = ray.get(next(stream))  # pyright: ignore[reportArgumentType]
             except StopIteration:
                 del streams[stream]
             except RayTaskError as error:

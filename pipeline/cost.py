@@ -9,15 +9,11 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config import Row
+from pipeline.environment import cpu_name
 from pipeline.storage import read_json, write_json
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-    from pipeline.measured import Groups
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ def machine(row: Row) -> dict[str, str]:
 
     gpu = f"{row.trainer.devices} × {torch.cuda.get_device_name()}" if uses_gpu(row) else "none"
     return {
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": str(os.cpu_count()),
         "threads": str(row.trainer.devices),
         "gpu": gpu,
@@ -76,49 +72,3 @@ def machine(row: Row) -> dict[str, str]:
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
-
-
-def _cpu() -> str:
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text().splitlines() if about.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def table(groups: "Groups", runs: "Sequence[Run]") -> str:
-    """What training cost, as Markdown: a line per row and machine, in the order of the ranking.
-
-    Args:
-        groups: the ranked rows.
-        runs: of these rows, as MLflow has them.
-    """
-    from pipeline import wording
-
-    head = ["row", "machine", "runs side by side", "runs", "seconds a run", "images a second"]
-    lines = []
-    for result in (result for group in groups for result in group):
-        machines: dict[tuple[str, str], list[Run]] = {}
-        for run in runs:
-            if run.data.tags["row"] == result.name:
-                machines.setdefault((_machine(run), run.data.tags.get("jobs", wording.NONE)), []).append(run)
-        for place, some in machines.items():
-            numbers = [wording.number(_mean(some, "seconds"), 1), wording.number(_mean(some, "images_per_second"), 0)]
-            lines.append([f"`{result.name}`", *place, str(len(some)), *numbers])
-    note = (
-        "Means over runs. Seconds are those of all epochs with their evaluation, of runs that were not interrupted;"
-        " images a second are those of training alone. Runs side by side share the machine."
-    )
-    return f"# What training cost\n\n{wording.table(head, lines, numbers_from=2)}\n\n{note}\n"
-
-
-def _machine(run: "Run") -> str:
-    tags = run.data.tags
-    if "cpu" not in tags:
-        return "not recorded"
-    place = tags["gpu"] if tags["gpu"] != "none" else f"{tags['threads']} of {tags['cores']} cores, {tags['cpu']}"
-    return f"{place}; torch {tags['torch']}"
-
-
-def _mean(runs: "Sequence[Run]", metric: str) -> float | None:
-    values = [run.data.metrics[metric] for run in runs if metric in run.data.metrics]
-    return sum(values) / len(values) if values else None

@@ -11,8 +11,9 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from pipeline import cost, labels, paths, prepared, registry, store, views
+from pipeline import labels, paths, prepared, registry, store, views
 from pipeline.champion import Champion, champion
+from pipeline.cost_table import cost_table
 from pipeline.errors import UserError
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_study
@@ -44,7 +45,7 @@ def log(client: MlflowClient, experiment: str, study: str) -> None:
     run_id = _summary_run(client, experiment, study)
     report = paths.REPORTS / f"{study}.md"
     _attach(client, run_id, study)
-    client.log_text(run_id, cost.table(groups, _current(client, experiment, groups)), "cost.md")
+    client.log_text(run_id, cost_table(groups, _current(client, experiment, groups)), "cost.md")
     notes = [_champion(client, run_id, planned, group, len(groups) > 1) for group in groups]
     text = "\n\n".join([*filter(None, notes), without_pictures(report.read_text(encoding="utf-8"))])
     client.set_tag(run_id, "mlflow.note.content", clipped(text, LONGEST_NOTE))

@@ -44,7 +44,7 @@ def measure(make_row: MakeRow) -> Measure:
                 "val_loss": [[2.0, 1.0, 0.5, 0.7]] * len(finished),
                 "val_accuracy": [[0.2, value - 0.1, value, value] for value in finished],
             }
-            results[name] = Result(name, row, {"classes": ["a", "b", "c", "d"]}, runs, curves)
+            results[name] = Result(name, row, Path(name), {"classes": ["a", "b", "c", "d"]}, runs, curves)
         return results
 
     return made

@@ -4,6 +4,7 @@ The tests of this file build on each other, in order: each changes params.yaml, 
 what ran and what came out.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -113,12 +114,15 @@ class Project:
         return found
 
     def logged(self, client: MlflowClient | None = None) -> list[tuple[str, str, str, str]]:
-        """Row, seed, status and key of every run that MLflow shows."""
-        client = client or self.client()
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        runs = client.search_runs(experiments, max_results=1000)
+        """Row, seed, status and key of every run of training that MLflow shows."""
+        runs = self.trained(client or self.client())
         tags = [(run.data.tags, run.info.status) for run in runs]
         return sorted((tag["row"], tag["seed"], status, tag["key"]) for tag, status in tags)
+
+    def trained(self, client: MlflowClient) -> list[Run]:
+        """All runs of training that MLflow shows."""
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return list(client.search_runs(experiments, "tags.stage = 'train'", max_results=1000))
 
 
 @pytest.fixture(scope="module")
@@ -268,48 +272,89 @@ def kill_while_training(project: Project) -> None:
         process.wait()
 
 
-@pytest.fixture
-def server(project: Project, tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
-    """The address of an MLflow server, and the command that starts it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    database = f"sqlite:///{tmp_path / 'server.db'}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    yield (
-        f"http://127.0.0.1:{port}",
-        [*command, "--backend-store-uri", database, "--artifacts-destination", str(tmp_path / "artifacts")],
-    )
+class Server:
+    """An MLflow server that a test can end and start again.
 
+    Args:
+        project: whose environment it has.
+        folder: of its database and artifacts.
+    """
 
-def test_an_edited_row_trains_alone_though_the_server_is_away(project: Project, server: tuple[str, list[str]]) -> None:
-    """Broken: an edit would retrain rows that it does not touch; a tracking server that goes away would end a
-    training, or its runs would never be logged."""
-    address, command = server
-    project.params["rows"]["b"]["epochs"] = 3
-    project.write()
-    stages, printed = project.repro(MLFLOW_TRACKING_URI=address)
-    assert stages == ["plan", "train@b", "diagnose@tiny", "report@tiny"]
-    assert printed.count(f"not logged to {address}") == 1
-    assert "b: 2 of 2 runs finished" in printed
-    environment = project.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        for _ in range(300):
+    def __init__(self, project: Project, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self._port}"
+        self._environment = project.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
+        stores = ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--artifacts-destination"]
+        self._command = [*command, "--workers", "1", *stores, str(folder / "artifacts")]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        self._process = subprocess.Popen(
+            self._command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        for _ in range(600):
             time.sleep(0.1)
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", int(address.rsplit(":", 1)[1]))) == 0:
-                    break
-        assert "2 runs logged" in project.run("pipeline.tracking", MLFLOW_TRACKING_URI=address)
-        assert [run[:3] for run in project.logged(MlflowClient(address))] == [
-            ("b", "0", "FINISHED"),
-            ("b", "1", "FINISHED"),
-        ]
+                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
+                    return
+        pytest.fail("the server does not start")
+
+    def kill(self) -> None:
+        """Ends it without a warning."""
+        if self._process:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._process = None
+
+
+@pytest.fixture
+def server(project: Project, tmp_path: Path) -> Iterator[Server]:
+    """An MLflow server that runs."""
+    server = Server(project, tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_a_run_whose_server_is_cut_is_logged_once_and_whole(project: Project, server: Server) -> None:
+    """Broken: an edit would retrain rows that it does not touch; a tracking server that goes away would end a
+    training, slow a report, or lose epochs; a run on two devices would be logged by each of them."""
+    project.params["rows"]["b"] |= {"epochs": 150, "trainer": {"accelerator": "cpu", "devices": 2, "strategy": "ddp"}}
+    project.write()
+    client = MlflowClient(server.address)
+    repro = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"], cwd=project.folder, text=True, start_new_session=True,
+        env=project.environment(MLFLOW_TRACKING_URI=server.address), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        while not any("val_loss" in run.data.metrics for run in project.trained(client)):
+            assert repro.poll() is None, "the training was over before its server could be cut"
+            time.sleep(0.1)
+        server.kill()
+        printed = repro.communicate()[0]
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(repro.pid, signal.SIGKILL)
+    assert re.findall(r"Running stage '(.+)'", printed) == ["plan", "train@b", "diagnose@tiny", "report@tiny"]
+    assert printed.count(f"not logged to {server.address}") == 2  # the runs, and the report
+    assert "b: 2 of 2 runs finished" in printed
+    server.start()
+    later = project.run("pipeline.tracking", MLFLOW_TRACKING_URI=server.address)
+    assert "2 runs and 1 reports logged" in later
+    runs = {run.data.tags["seed"]: run for run in project.trained(client)}
+    assert project.logged(client) == sorted(("b", seed, "FINISHED", runs[seed].data.tags["key"]) for seed in "01")
+    for run in runs.values():
+        history = client.get_metric_history(run.info.run_id, "val_loss")
+        assert sorted(metric.step for metric in history) == list(range(1, 151))
+        assert {"test_accuracy", "seconds", "images_per_second"} <= run.data.metrics.keys()
+        assert run.data.tags["threads"] == "2"
+        assert run.data.params["trainer.strategy"] == "ddp"
+    assert "0 runs and 0 reports logged" in project.run("pipeline.tracking", MLFLOW_TRACKING_URI=server.address)
 
 
 def test_a_removed_row_leaves_its_report(project: Project) -> None:
