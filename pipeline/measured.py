@@ -77,6 +77,11 @@ class Result:
         return [run.seed for run in self.runs if run.failure is None]
 
     @property
+    def stage(self) -> str:
+        """What DVC calls the stage that trained the row."""
+        return f"train-tuned@{self.name}" if self.tuning else f"train@{self.name}"
+
+    @property
     def failures(self) -> list[Run]:
         """The runs that failed."""
         return [run for run in self.runs if run.failure is not None]

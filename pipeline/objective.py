@@ -18,7 +18,7 @@ from pipeline import prepared, run, space
 from pipeline.config import Row
 from pipeline.module import Classifier
 from pipeline.storage import read_json, write_json
-from pipeline.tuning import Tuning
+from pipeline.tuning import Tuning, Value
 from pipeline.workers import Line, Task
 
 Ask = Callable[[int, float], bool]
@@ -30,7 +30,7 @@ class TrialTask(Task):
     """A trial for a worker; `row` is the row before tuning, and `seed` the place of the trial."""
 
     tuning: Tuning
-    values: Mapping[str, space.Value]
+    values: Mapping[str, Value]
 
     def work(self, report: Line) -> None:
         """Trains the trial and writes `result.json` to its folder."""
@@ -50,7 +50,7 @@ class TrialTask(Task):
 def train(
     row: Row,
     tuning: Tuning,
-    values: Mapping[str, space.Value],
+    values: Mapping[str, Value],
     data: Path,
     folder: Path,
     report: run.Report,

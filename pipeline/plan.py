@@ -97,6 +97,11 @@ def key(name: str) -> str:
     return f"tuned.{name}" if is_tuned(name) else f"rows.{name}"
 
 
+def train_stage(name: str) -> str:
+    """What DVC calls the stage that trains the row of that name."""
+    return f"train-tuned@{name}" if is_tuned(name) else f"train@{name}"
+
+
 def read_tuned(name: str) -> TunedRow:
     """The planned row of that name before its tuning."""
     return _read("tuned", name, TypeAdapter(TunedRow))

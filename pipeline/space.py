@@ -9,9 +9,7 @@ from pydantic import ValidationError
 from pipeline.complaints import complain, keys_at, types_at
 from pipeline.config import Row, TunedRow
 from pipeline.errors import UserError
-from pipeline.tuning import Parameter
-
-Value = bool | int | float | str
+from pipeline.tuning import Parameter, Value
 
 
 class Unfit(ValueError):

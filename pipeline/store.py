@@ -172,8 +172,17 @@ def run_lock(folder: Path) -> Lock:
 
 def is_training(study: str, row: str) -> bool:
     """Whether some process trains a row at this moment."""
+    return _is_held(row_lock(study, row))
+
+
+def is_tuning(study: str, row: str) -> bool:
+    """Whether some process tunes a row at this moment."""
+    return _is_held(tuning_lock(study, row))
+
+
+def _is_held(name: str) -> bool:
     try:
-        with Lock(row_lock(study, row), wait=False):
+        with Lock(name, wait=False):
             return False
     except Locked:
         return True

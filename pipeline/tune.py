@@ -17,16 +17,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
 from optuna.trial import Trial as Proposal
 
-from pipeline import paths, plan, prepared, search, slots, space, store, training, tuned, workers
+from pipeline import cost, paths, plan, prepared, search, slots, space, store, training, tuned, workers
 from pipeline.config import TunedRow
 from pipeline.errors import UserError, command
+from pipeline.logbook import LoggedTrial, Tracker, unlogged_trials
 from pipeline.objective import TrialTask
 from pipeline.progress import StageProgress
 from pipeline.trials import Trials
@@ -84,7 +85,8 @@ class _Running:
 
     identity: int
     proposal: Proposal
-    steps: set[int]
+    steps: set[int] = field(default_factory=set)
+    reports: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Tuning:
@@ -136,12 +138,14 @@ class Tuning:
         """
         steps = dict.fromkeys(range(self.row.tuning.trials), self.row.tuning.epochs * len(self.row.tuning.seeds))
         self.trials.sweep()
-        with self.trials, StageProgress(self.name, steps, "epochs") as progress:
-            for trial in self.results():
-                progress.end(trial.place)
+        with self.trials, Tracker() as tracker, StageProgress(self.name, steps, "epochs") as progress:
+            for trial in unlogged_trials(self.key):
+                tracker.trial(trial)
+            for finished in self.results():
+                progress.end(finished.place)
             with closing(workers.do_all(self._tasks(), self._jobs)) as events:
                 for event in events:
-                    self._see(event, progress)
+                    self._see(event, progress, tracker)
         if self._crash:
             raise UserError(f"{self.name}: {self._crash}")
 
@@ -177,31 +181,40 @@ class Tuning:
         identity = self.trials.claim(place, proposal.params, self.known, {"left_out": absent})
         if identity is None:
             return None
-        self._running[place] = _Running(identity, proposal, set())
+        self._running[place] = _Running(identity, proposal)
         folder = self._folder(place, proposal.params)
         return TrialTask(self.row, place, self.data, folder, tuning, proposal.params)
 
     def _folder(self, place: int, values: Mapping[str, Any]) -> Path:
         return store.run_folder(store.run_key({"tuning": self.key, "place": place, "values": dict(values)}), "trials")
 
-    def _see(self, event: workers.Event, progress: StageProgress) -> None:
+    def _see(self, event: workers.Event, progress: StageProgress, tracker: Tracker) -> None:
         """Takes what happens to a trial; what it asks is whether to end."""
         place = event.task.seed
         running = self._running[place]
         if event.answer:
             event.answer(self._judge(running, event.content["step"], event.content["value"]))
         elif event.kind == "report":
+            running.reports.append(event.content)
             line, seed = event.content["epoch"], event.content["place"]
             done = seed * self.row.tuning.epochs + int(line["epoch"])
             progress.step(place, done, f"trial {place} val {line['val_accuracy']:.3f}")
         elif event.kind == "end":
             del self._running[place]
+            cost.write(event.task.folder, self.row, running.reports, self._jobs)
+            logged = self._logged(place, running, event.task.folder)
+            logged.mark("pending")
             self._finish(running, store.result(event.task.folder))
+            tracker.trial(logged)
             trial = _result(place, self.trials.held()[place])
             progress.end(place, f"{self.name} trial {place}: {scored(self.row, trial)}")
         elif event.kind != "start":
             del self._running[place]
             self._give_back(running, event)
+
+    def _logged(self, place: int, running: _Running, folder: Path) -> LoggedTrial:
+        values = running.proposal.params
+        return LoggedTrial(self.row.study, self.name, self.row, self.key, place, values, folder.name)
 
     def _judge(self, running: _Running, step: int, value: float) -> bool:
         running.steps.add(step)

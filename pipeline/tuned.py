@@ -16,7 +16,7 @@ from pipeline import paths, space
 from pipeline.config import Row, TunedRow
 from pipeline.errors import UserError
 from pipeline.storage import read_json, write_csv, write_json
-from pipeline.tuning import Parameter
+from pipeline.tuning import Parameter, Value
 
 BEST, TRIALS = "best.json", "trials.csv"
 ABOUT = ("trial", "state", "score", "epochs", "images", "reason")
@@ -42,7 +42,7 @@ class Trial:
     epochs: int
     images: int
     reason: str | None
-    values: Mapping[str, space.Value]
+    values: Mapping[str, Value]
 
 
 def write(name: str, row: TunedRow, trials: Sequence[Trial], folder: Path) -> Trial:
@@ -156,7 +156,7 @@ def _read_trials(row: TunedRow, path: Path) -> list[Trial]:
     return trials
 
 
-def _value(parameter: Parameter, text: str) -> space.Value:
+def _value(parameter: Parameter, text: str) -> Value:
     if parameter.choices is not None:
         return {str(choice): choice for choice in parameter.choices}[text]
     return int(text) if text.removeprefix("-").isdecimal() else float(text)

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from pipeline.schema import Model, Positive, Seeds
 
+Value = bool | int | float | str
+"""Of a parameter."""
+
 WILCOXON_SEEDS = 5
 """Four pairs of one sign have p = 1/16; the test that saves something comes before the last seed."""
 

@@ -74,10 +74,17 @@ READING = {
 }
 TRAINING = {f"pipeline/{name}.py": "trains, which this stage leaves to others" for name in ("metrics", "module", "run")}
 CHECKING = {"pipeline/store.py": "compares digests"}
-TUNING = ORDERING | {
-    "pipeline/tune.py": "decides which trials run, not what they are",
-    "pipeline/trials.py": "keeps trials",
-}
+TUNING = (
+    WORKING
+    | LOGGING
+    | {
+        "pipeline/training.py": "checks that rows can be trained",
+        "pipeline/cost.py": "notes seconds and the machine for the log",
+        "pipeline/environment.py": "names the machine for the log",
+        "pipeline/tune.py": "decides which trials run, not what they are",
+        "pipeline/trials.py": "keeps trials",
+    }
+)
 
 
 def dependencies(stage: str) -> set[str]:
