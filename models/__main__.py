@@ -63,9 +63,10 @@ def from_row(name: str) -> tuple[Backbone, Sentence, tuple[int, int, int]]:
     from pipeline.errors import UserError
 
     try:
-        rows = read_params().rows
+        params = read_params()
     except UserError as error:
         sys.exit(f"error: {error}")
+    rows = params.rows | params.tuned
     if name not in rows:
         raise SentenceError("network", f"no row '{name}' in params.yaml; known: {', '.join(rows)}")
     data = paths.prepared(rows[name].dataset)

@@ -23,8 +23,7 @@ def verdicts_of(params: Params) -> dict[str, list[Verdict]]:
     """Verdicts by study, on the rows that have results; what is wrong with others goes to stderr."""
     found = {}
     for name, study in params.studies.items():
-        rows = {key: row for key, row in params.rows.items() if row.study == name}
-        planned = PlannedStudy(name=name, study=study, rows=rows)
+        planned = PlannedStudy(name=name, study=study, rows=params.of_study(name))
         results, complaints = load_available(planned, paths.RUNS / name, paths.DIAGNOSIS / name)
         for complaint in complaints:
             print(f"not counted: {complaint}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """What pydantic knows about a model, in words: one line for what is wrong, and the reference of all keys."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -27,7 +27,7 @@ def _describe(model: type[BaseModel], content: Any, problem: Any) -> str:
     kind, loc, context = problem["type"], problem["loc"], problem.get("ctx", {})
     where, found = _path(content, loc, kind), show(problem["input"])
     if kind == "extra_forbidden":
-        return f"{where}: unknown key{nearest(str(loc[-1]), _keys(model, loc[:-1]))}"
+        return f"{where}: unknown key{nearest(str(loc[-1]), keys_at(model, loc[:-1]))}"
     if kind == "missing":
         return f"{where}: missing"
     if kind.startswith("union_tag"):
@@ -59,7 +59,7 @@ def _path(content: Any, loc: tuple[int | str, ...], kind: str) -> str:
     return ".".join(path) or "params.yaml"
 
 
-def _keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+def keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     """The keys that are known at a place."""
     annotation: Any = model
     for step in loc:
@@ -89,6 +89,17 @@ def _tags(option: Any) -> tuple[Any, ...]:
     return literals[0] if literals else ()
 
 
+def types_at(model: type[BaseModel], path: Sequence[str]) -> list[Any]:
+    """The types that a value under a key's path may have; none where no such key is known."""
+    options: list[Any] = [model]
+    for step in path:
+        fields = [option.model_fields[step] for option in options if _models(option) and step in option.model_fields]
+        inner: list[Any] = [field.annotation for field in fields]
+        inner += [get_args(option)[0] for option in options if get_origin(option) is list and step.isdecimal()]
+        options = [option for annotation in inner for option in _options(annotation)]
+    return options
+
+
 def _inside(options: list[Any], step: int | str) -> Any:
     """The annotation of what lies under a key."""
     for option in options:
@@ -116,8 +127,14 @@ def printable(text: object) -> str:
 
 
 def reference(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Every leaf below a model: its path, its default, its meaning."""
+    """Every leaf below a model: its path, its default, its meaning; keys of a base that is itself a kind, in one."""
+    base: Any = model.__base__
+    inherited = {} if base.__name__.startswith("_") else base.model_fields
+    if inherited:
+        yield f"{prefix}*", "", f"all keys of a {base.__name__.lower()}"
     for key, field in model.model_fields.items():
+        if key in inherited:
+            continue
         annotation: Any = field.annotation
         path = prefix + key
         if get_origin(annotation) is dict:

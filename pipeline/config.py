@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -18,21 +18,11 @@ from pipeline import contrasts, paths
 from pipeline.complaints import complain, one_line, reference, show
 from pipeline.errors import UserError
 from pipeline.quantities import QUANTITIES, quantity
+from pipeline.schema import NAME, Fraction, Model, Positive, Seeds
+from pipeline.tuning import Tuning
 
 if TYPE_CHECKING:
     from models import Backbone, Sentence  # torch, which reading a plan does not need
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-
-
-class Model(BaseModel):
-    """Unknown keys, silent conversions, infinities and changes after reading are all refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
 
 
 class _Dataset(Model):
@@ -250,7 +240,7 @@ class Row(Model):
     )
     max_loss: float = Field(1e3, gt=0, description="a run whose mean training loss passes this has diverged, nats")
     trainer: Trainer = Trainer.model_validate({})
-    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(min_length=1, description="one run each")
+    seeds: Seeds = Field(description="one run each")
     published: Published | None = Field(None, description="what was published for this row")
 
     @field_validator("backbone", mode="before")
@@ -264,13 +254,6 @@ class Row(Model):
                 raise ValueError(f"unknown preset{nearest(value, PRESETS)}")
             return vars(PRESETS[value])
         return value
-
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError("every seed once")
-        return seeds
 
     def network(self) -> tuple[Backbone, Sentence]:
         """What `models.build` needs.
@@ -287,6 +270,12 @@ class Row(Model):
     def training(self) -> dict[str, Any]:
         """The part of the row that decides the numbers of one run: all but names, seeds and publications."""
         return self.model_dump(exclude={"study", "dataset", "seeds", "published"})
+
+
+class TunedRow(Row):
+    """A row whose values a tuning chooses; what it writes for them itself does not count."""
+
+    tuning: Tuning
 
 
 class Study(Model):
@@ -325,7 +314,12 @@ class Params(Model):
     datasets: dict[Named, Dataset] = Field(min_length=1)
     studies: dict[Named, Study] = Field(min_length=1)
     rows: dict[Named, Row] = Field(min_length=1)
+    tuned: dict[Named, TunedRow] = Field({}, description="rows whose values a tuning chooses")
     claims: dict[Named, Claim] = Field({}, description="statements that the reports check")
+
+    def of_study(self, study: str) -> dict[str, Row]:
+        """All rows of a study, in the order of params.yaml."""
+        return {name: row for name, row in (self.rows | self.tuned).items() if row.study == study}
 
 
 def read_params(path: Path = paths.PARAMS) -> Params:
@@ -360,34 +354,54 @@ def read_params(path: Path = paths.PARAMS) -> Params:
 
 def _check_references(params: Params) -> None:
     """What single values cannot show: names that refer to each other, and sentences that make networks."""
-    from models import SentenceError
-    from models.sentence import nearest
-
     for name, row in params.rows.items():
-        for key, value, known in (("study", row.study, params.studies), ("dataset", row.dataset, params.datasets)):
-            if value not in known:
-                raise UserError(f"rows.{name}.{key}: no {key} '{value}'{nearest(value, known)}")
-        dataset = params.datasets[row.dataset]
-        if row.select_on == "validation" and not dataset.validation and (row.keep == "best" or row.early_stopping):
-            raise UserError(
-                f"rows.{name}.select_on: validation, but datasets.{row.dataset}.validation is 0;"
-                " hold images out there, or select_on: test"
-            )
-        if row.batch % row.trainer.devices:
-            raise UserError(
-                f"rows.{name}.batch: {row.batch} is not a multiple of trainer.devices {row.trainer.devices}"
-            )
-        try:
-            backbone, sentence = row.network()
-            backbone.check(sentence)
-        except SentenceError as error:
-            raise UserError(f"rows.{name}.{error.part}: {error}") from None
+        _check_row(f"rows.{name}", row, params)
+    for name, tuned in params.tuned.items():
+        if name in params.rows:
+            raise UserError(f"tuned.{name}: rows has a row of that name; every name once")
+        _check_row(f"tuned.{name}", tuned, params)
+        _check_tuned(f"tuned.{name}", tuned, params)
     for name in params.studies:
-        if not any(row.study == name for row in params.rows.values()):
+        if not params.of_study(name):
             raise UserError(f"studies.{name}: no row belongs to it; write one with 'study: {name}' or remove it")
     for name, claim in params.claims.items():
         for study, contrast in claim.tests.items():
             _check_test(params, study, contrast, f"claims.{name}.tests.{study}")
+
+
+def _check_row(key: str, row: Row, params: Params) -> None:
+    from models import SentenceError
+    from models.sentence import nearest
+
+    for part, value, known in (("study", row.study, params.studies), ("dataset", row.dataset, params.datasets)):
+        if value not in known:
+            raise UserError(f"{key}.{part}: no {part} '{value}'{nearest(value, known)}")
+    dataset = params.datasets[row.dataset]
+    if row.select_on == "validation" and not dataset.validation and (row.keep == "best" or row.early_stopping):
+        raise UserError(
+            f"{key}.select_on: validation, but datasets.{row.dataset}.validation is 0;"
+            " hold images out there, or select_on: test"
+        )
+    if row.batch % row.trainer.devices:
+        raise UserError(f"{key}.batch: {row.batch} is not a multiple of trainer.devices {row.trainer.devices}")
+    try:
+        backbone, sentence = row.network()
+        backbone.check(sentence)
+    except SentenceError as error:
+        raise UserError(f"{key}.{error.part}: {error}") from None
+
+
+def _check_tuned(key: str, row: TunedRow, params: Params) -> None:
+    from pipeline import space
+
+    if row.select_on == "test":
+        raise UserError(f"{key}.select_on: test; a row that selects on test images cannot be tuned")
+    if not params.datasets[row.dataset].validation:
+        raise UserError(f"{key}.dataset: datasets.{row.dataset}.validation is 0; tuning needs validation images")
+    if seen := sorted(set(row.seeds) & set(row.tuning.seeds)):
+        raise UserError(f"{key}.seeds: {seen[0]} is also a seed of the tuning; the row trains with seeds it never saw")
+    for where, corner in space.corners(key, row):
+        _check_row(where, corner, params)
 
 
 def _check_test(params: Params, study: str, text: str, path: str) -> None:
@@ -402,7 +416,7 @@ def _check_test(params: Params, study: str, text: str, path: str) -> None:
         raise UserError(f"{path}: {error}") from None
     if quantity(contrast.metric) is None:
         raise UserError(f"{path}: no metric '{contrast.metric}'{nearest(contrast.metric, QUANTITIES)}")
-    rows = [name for name, row in params.rows.items() if row.study == study]
+    rows = list(params.of_study(study))
     for name in contrast.rows:
         if name not in rows:
             raise UserError(f"{path}: no row '{name}' in study {study}{nearest(name, rows)}")

@@ -105,19 +105,19 @@ def _trained(result: measured.Result, code: str) -> list[Trained]:
         if run.failure is None:
             weights = result.folder / "weights" / f"seed-{run.seed}.safetensors"
             spec = store.run_spec(row, run.seed, result.spec["data"], code) | {
-                "weights": _weights_digest(weights, result.name)
+                "weights": _weights_digest(weights, result.stage)
             }
             place = store.run_folder(store.run_key(spec), "diagnoses")
             tasks[run.seed] = Diagnosis(_on_one_device(row), run.seed, folder, place, weights, row)
     return [Trained(result.name, run, tasks.get(run.seed)) for run in result.runs]
 
 
-def _weights_digest(weights: Path, row: str) -> str:
+def _weights_digest(weights: Path, stage: str) -> str:
     try:
         return store.digest(weights)
     except FileNotFoundError:
         missing = f"{paths.shown(weights)}: missing"
-        raise UserError(f"{missing}; run 'dvc checkout --force train@{row}'") from None
+        raise UserError(f"{missing}; run 'dvc checkout --force {stage}'") from None
 
 
 def _on_one_device(row: Row) -> Row:

@@ -5,7 +5,7 @@ import socket
 import subprocess
 from typing import Any
 
-from pipeline import paths
+from pipeline import paths, plan
 from pipeline.config import Row
 from pipeline.logbook import LoggedRun
 
@@ -45,7 +45,7 @@ def tags(run: LoggedRun) -> dict[str, str]:
         "home": home(),
         "data": run.data,
         "code": run.code,
-        "mlflow.source.name": f"train@{run.name}",
+        "mlflow.source.name": plan.train_stage(run.name),
         "mlflow.note.content": _description(run),
         **commit(),
     }
@@ -65,7 +65,7 @@ def _description(run: LoggedRun) -> str:
     parts = {"each": run.row.each, "end": run.row.end, "head": run.row.head}
     lines = [f"| {part} | `{words}` |" for part, words in parts.items() if words]
     about = f"Row **{run.name}** of study **{run.study}**, seed {run.seed}, on data set {run.row.dataset}."
-    again = f"The same again, to the byte: `dvc repro -f -s train@{run.name}`"
+    again = f"The same again, to the byte: `dvc repro -f -s {plan.train_stage(run.name)}`"
     return "\n\n".join([about, "\n".join(["| for every | layers |", "|---|---|", *lines]), again])
 
 

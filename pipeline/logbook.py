@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 from pipeline import forkserver, paths, store
 from pipeline.complaints import one_line
-from pipeline.config import Row
+from pipeline.config import Row, TunedRow
 from pipeline.storage import read_json, write_json
+from pipeline.tuning import Value
 
 PORTS = {"http": 80, "https": 443}
 
@@ -63,6 +64,56 @@ class LoggedRun:
         about = vars(self) | {"row": self.row.model_dump()}
         entries[_entry(self.study, self.name)] = {"state": state, "about": about}
         write_json(path, entries)
+
+
+@dataclass(frozen=True)
+class LoggedTrial:
+    """A finished trial of a tuning as the tracking store shall know it.
+
+    Args:
+        study, name: of the row.
+        row: before its tuning.
+        tuning: key of the tuning.
+        place: of the trial.
+        values: that were tried, by key.
+        folder: name of the trial's folder in the run store, where its result is.
+    """
+
+    study: str
+    name: str
+    row: TunedRow
+    tuning: str
+    place: int
+    values: dict[str, Value]
+    folder: str
+
+    @property
+    def path(self) -> Path:
+        """The trial's folder."""
+        return store.run_folder(self.folder, "trials")
+
+    def mark(self, state: str) -> None:
+        """Notes in the run store how far this trial is logged to the present tracking store: pending or logged."""
+        path = self.path / "logged.json"
+        about = vars(self) | {"row": self.row.model_dump()}
+        write_json(path, (read_json(path) or {}) | {tracking_uri(): {"state": state, "about": about}})
+
+
+def unlogged_trials(tuning: str | None = None) -> list[LoggedTrial]:
+    """The finished trials that were to be logged to the present tracking store and are not.
+
+    Args:
+        tuning: key of the tuning that this process is at; those of others that a process is at are left out.
+    """
+    found = []
+    is_tuning = functools.cache(store.is_tuning)
+    for path in sorted((paths.STORE / "trials").glob("*/logged.json")):
+        entry = read_json(path).get(tracking_uri())
+        if entry and entry["state"] == "pending" and store.result(path.parent):
+            about = entry["about"]
+            if about["tuning"] == tuning or not is_tuning(about["study"], about["name"]):
+                found.append(LoggedTrial(**(about | {"row": TunedRow.model_validate(about["row"])})))
+    return found
 
 
 def tracking_uri() -> str:
@@ -146,6 +197,11 @@ class Tracker:
     def sweep(self, study: str, name: str, keep: set[str]) -> None:
         """Marks the runs of a study that a kill has left running, but for those of this row with a key in `keep`."""
         self._send("sweep", study, name, keep)
+
+    def trial(self, trial: LoggedTrial) -> None:
+        """A trial of a tuning is over."""
+        trial.mark("pending")
+        self._send("trial", trial, now())
 
     def summarize(self, study: str) -> None:
         """A study's report is written: it and the outputs that it stands on are logged."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline import convergence_sections, diagnosis_sections
+from pipeline import convergence_sections, diagnosis_sections, tuning_sections
 from pipeline.claims_section import claims_section
 from pipeline.comparisons import comparisons
 from pipeline.config import Row
@@ -80,6 +80,7 @@ def markdown(
         DETAILS_NOTE if any(map(contenders, groups)) else "",
         comparisons(groups),
         _curves(study.name, results),
+        *tuning_sections.sections(study.name, planned),
         *convergence_sections.sections(study.study.targets, planned),
         *diagnosis_sections.sections(study.name, planned),
         *(_by_class(groups, group) for group in groups if contenders(group)),

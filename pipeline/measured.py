@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
-from pipeline import diagnosed, paths, predictions
-from pipeline.config import Row
+from pipeline import diagnosed, paths, predictions, tuned
+from pipeline.config import Row, TunedRow
 from pipeline.diagnosed import Diagnosed
 from pipeline.errors import UserError
 from pipeline.plan import PlannedStudy
@@ -43,6 +43,7 @@ class Result:
         curves: column of curves.csv to a line of values per run that finished.
         predictions: of the runs that finished; None if there is none.
         diagnosis: what the stage `diagnose` found; None where it was not asked for.
+        tuning: how the values of the row were chosen; None where params.yaml gives them.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Result:
     curves: dict[str, list[list[float]]]
     predictions: Predictions | None = None
     diagnosis: Diagnosed | None = None
+    tuning: tuned.Tuned | None = None
 
     def values(self, column: str) -> dict[int, float]:
         """A column of seeds.csv by seed, of the runs that finished and have it."""
@@ -79,6 +81,11 @@ class Result:
     def finished(self) -> list[int]:
         """Seeds of the runs that finished."""
         return [run.seed for run in self.runs if run.failure is None]
+
+    @property
+    def stage(self) -> str:
+        """What DVC calls the stage that trained the row."""
+        return f"train-tuned@{self.name}" if self.tuning else f"train@{self.name}"
 
     @property
     def failures(self) -> list[Run]:
@@ -158,8 +165,14 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro report@{study}'") from None
         except (csv.Error, KeyError, SafetensorError, TypeError, ValueError):
-            raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force train@{name}'") from None
+            stage = "train-tuned" if isinstance(row, TunedRow) else "train"
+            raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force {stage}@{name}'") from None
 
+    tuning = None
+    if isinstance(row, TunedRow):
+        to_tune = row
+        tuning = parse("tuning", lambda path: tuned.read(name, to_tune, path))
+        row = tuning.row
     spec = parse("spec.json", _read_spec)
     runs = parse("seeds.csv", _read_runs)
     epochs = {run.seed: run.numbers["epochs"] for run in runs if run.failure is None}
@@ -168,7 +181,7 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
     planned = row.model_dump(mode="json", exclude={"published"})
     if spec["row"] != planned or [run.seed for run in runs] != row.seeds:
         raise UserError(f"{paths.shown(folder)}: of an older version of the row; run 'dvc repro report@{study}'")
-    return Result(name, row, folder, spec, runs, curves, predicted)
+    return Result(name, row, folder, spec, runs, curves, predicted, tuning=tuning)
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

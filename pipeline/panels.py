@@ -95,7 +95,7 @@ def panel_grid(titles: Sequence[str], labels: tuple[str, str], last: int, limits
         axes.set_autoscale_on(False)
         axes.set_xlim(1 - room, last + room)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
-        _limit(axes, limits)
+        limit(axes, limits)
         axes.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= len(titles))
     for axes in figure.axes[len(titles) :]:
         axes.remove()
@@ -115,7 +115,8 @@ def _figure(lines: int, columns: int, title_lines: int) -> Figure:
     return figure
 
 
-def _limit(axes: Axes, limits: Limits) -> None:
+def limit(axes: Axes, limits: Limits) -> None:
+    """Sets the vertical axis."""
     if limits.logarithmic:
         axes.set_yscale("log")
         # Whole powers of ten alone could leave the axis without a number.

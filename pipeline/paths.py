@@ -14,6 +14,7 @@ PARAMS = ROOT / "params.yaml"
 PLAN = ROOT / "plan"
 DATA = ROOT / "data"
 RUNS = ROOT / "runs"
+TUNED = ROOT / "tuned"
 DIAGNOSIS = ROOT / "diagnosis"
 REPORTS = ROOT / "reports"
 

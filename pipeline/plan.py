@@ -2,6 +2,7 @@
 
     plan/datasets/<name>.json   a data set, defaults filled in
     plan/rows/<name>.json       a row without its publications, defaults filled in
+    plan/tuned/<name>.json      the same of a row to be tuned, with its tuning
     plan/studies/<name>.json    a study with its rows and their publications
     plan/claims/<study>.json    the claims that a study tests
 
@@ -17,22 +18,23 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline import paths
-from pipeline.config import Dataset, Model, Params, Row, Study, read_params
+from pipeline import paths, tuned
+from pipeline.config import Dataset, Params, Row, Study, TunedRow, read_params
 from pipeline.errors import UserError, command
+from pipeline.schema import Model
 
 T = TypeVar("T")
 
-KINDS = ("datasets", "rows", "studies", "claims")
+KINDS = ("datasets", "rows", "tuned", "studies", "claims")
 """Folders of the plan."""
 
 
 class PlannedStudy(Model):
-    """A study with its rows, publications included, in the order of params.yaml."""
+    """A study with its rows, those to be tuned and publications included, in the order of params.yaml."""
 
     name: str
     study: Study
-    rows: dict[str, Row]
+    rows: dict[str, TunedRow | Row]
 
 
 class PlannedClaim(Model):
@@ -51,13 +53,14 @@ def write_plan(params: Params, target: Path = paths.PLAN) -> None:
     """Writes the plan anew; a row that is gone leaves no file behind."""
     for kind in KINDS:
         shutil.rmtree(target / kind, ignore_errors=True)
+        (target / kind).mkdir(parents=True)
     for name, dataset in params.datasets.items():
         _write(target / "datasets" / f"{name}.json", dataset.model_dump())
-    for name, row in params.rows.items():
-        _write(target / "rows" / f"{name}.json", row.model_dump(exclude={"published"}))
+    for kind, rows in (("rows", params.rows), ("tuned", params.tuned)):
+        for name, row in rows.items():
+            _write(target / kind / f"{name}.json", row.model_dump(exclude={"published"}))
     for name, study in params.studies.items():
-        rows = {key: row for key, row in params.rows.items() if row.study == name}
-        planned = PlannedStudy(name=name, study=study, rows=rows)
+        planned = PlannedStudy(name=name, study=study, rows=params.of_study(name))
         _write(target / "studies" / f"{name}.json", planned.model_dump(), sort=False)
         claims = {key: claim.model_dump() for key, claim in claims_of(params, name).items()}
         _write(target / "claims" / f"{name}.json", claims, sort=False)
@@ -78,8 +81,30 @@ def read_dataset(name: str) -> Any:
 
 
 def read_row(name: str) -> Row:
-    """The planned row of that name."""
+    """The planned row of that name; a tuned one with the values that won."""
+    if is_tuned(name):
+        return tuned.read_row(name, read_tuned(name), paths.TUNED / name)
     return _read("rows", name, TypeAdapter(Row))
+
+
+def is_tuned(name: str) -> bool:
+    """Whether a tuning chooses the values of the row of that name."""
+    return (paths.PLAN / "tuned" / f"{name}.json").exists()
+
+
+def key(name: str) -> str:
+    """Where params.yaml has the row of that name."""
+    return f"tuned.{name}" if is_tuned(name) else f"rows.{name}"
+
+
+def train_stage(name: str) -> str:
+    """What DVC calls the stage that trains the row of that name."""
+    return f"train-tuned@{name}" if is_tuned(name) else f"train@{name}"
+
+
+def read_tuned(name: str) -> TunedRow:
+    """The planned row of that name before its tuning."""
+    return _read("tuned", name, TypeAdapter(TunedRow))
 
 
 def read_study(name: str) -> PlannedStudy:
@@ -113,8 +138,11 @@ def _read(kind: str, name: str, adapter: TypeAdapter[T]) -> T:
 def main() -> None:
     params = read_params()
     write_plan(params)
-    runs = sum(len(row.seeds) for row in params.rows.values())
-    print(f"params.yaml: {len(params.rows)} rows in {len(params.studies)} studies, {runs} runs")
+    rows = params.rows | params.tuned
+    trials = sum(row.tuning.trials for row in params.tuned.values())
+    tunings = f", {trials} trials of {len(params.tuned)} tunings" if trials else ""
+    runs = sum(len(row.seeds) for row in rows.values())
+    print(f"params.yaml: {len(rows)} rows in {len(params.studies)} studies, {runs} runs{tunings}")
 
 
 if __name__ == "__main__":

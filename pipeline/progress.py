@@ -59,7 +59,7 @@ class StageProgress:
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
-        self._bar.console.print(text, highlight=False, markup=False)
+        self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _show(self, note: str) -> None:
         done = sum(self.done.values())

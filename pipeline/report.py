@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from pipeline import claims_section, forkserver, gallery, paths, seed_table
+from pipeline import claims_section, forkserver, gallery, paths, seed_table, tuning_sections
 from pipeline.diagnosis_sections import SHIFT_FIGURE
 from pipeline.errors import UserError, command
 from pipeline.findings import Findings
@@ -26,6 +26,7 @@ from pipeline.markdown import FIGURES, RISING, markdown
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_claims, read_study
 from pipeline.storage import read_json, write_atomically, write_json
+from pipeline.tuning_sections import BUDGET_FIGURE, TRIALS_FIGURE
 from pipeline.verdicts import Verdict, judge
 from pipeline.wording import MOST_PANELS, answer, mean, named, outcome, percent, place, sentence
 
@@ -79,7 +80,7 @@ def _write_index(reports: Path) -> None:
 
 
 def _draw(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery], folder: Path) -> None:
-    from pipeline import charts, panels, shift_chart
+    from pipeline import charts, panels, shift_chart, tuning_charts
     from pipeline.gallery_figure import gallery_figure
 
     results = [result for group in groups for result in group]
@@ -91,6 +92,9 @@ def _draw(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery], fol
             charts.save_svg(panels.curves_figure(shown, label, column in RISING), folder / f"{file}.svg")
         if ratios := _ratios(study, results):
             charts.save_svg(shift_chart.shift_figure(ratios), folder / f"{SHIFT_FIGURE}.svg")
+        if searches := tuning_sections.searches(results):
+            charts.save_svg(tuning_charts.trials_figure(searches), folder / f"{TRIALS_FIGURE}.svg")
+            charts.save_svg(tuning_charts.budget_figure(searches), folder / f"{BUDGET_FIGURE}.svg")
         if galleries:
             charts.save_svg(gallery_figure(galleries), folder / "gallery.svg")
 

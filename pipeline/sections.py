@@ -152,8 +152,8 @@ def rows(found: Findings) -> Section:
 def _reproduction(study: str, result: Result) -> Markup:
     name = result.name
     lines = [
-        f"- Train it unless it is trained: `.venv/bin/dvc repro train@{name}`",
-        f"- Train it afresh: `.venv/bin/dvc repro --force --single-item train@{name}`",
+        f"- Train it unless it is trained: `.venv/bin/dvc repro {result.stage}`",
+        f"- Train it afresh: `.venv/bin/dvc repro --force --single-item {result.stage}`",
         f"- See its layers: `pipeline/python -m models {name}`",
         f"- Commit: `git log -1 --format=%H -- reports/{study}.html`",
         f"- Data: MD5 `{result.spec['data']}`; code: MD5 `{result.spec['code']}`",

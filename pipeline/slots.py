@@ -42,6 +42,11 @@ class Slots:
             self._loads[kind(row)][place] += number
 
 
+def fitting(row: Row) -> int:
+    """How many tasks of a row go side by side: `wanted_jobs`, or as many as leave each core or GPU one process."""
+    return wanted_jobs() or max(1, (len(gpus()) if kind(row) == "gpu" else cores()) // row.trainer.devices)
+
+
 def kind(row: Row) -> str:
     """What a row computes on, cpu or gpu."""
     return "gpu" if uses_gpu(row) else "cpu"

@@ -2,7 +2,10 @@
 
     .store/runs/<key>/           one run, see run.py; `logged.json` says what it is and where it is logged
     .store/diagnoses/<key>/      the measures of one run, see diagnosis.py
+    .store/trials/<key>/         one trial of a tuning, see objective.py
+    .store/optuna/               the trials of all tunings, see trials.py
     .store/rows/<study>/<row>    whether the row's last training was completed
+    .store/tunings/<study>/<row> whether its last tuning was
     .store/studies/<study>       whether the study's last diagnosis was completed
     .store/reports/<study>       where the study's report is logged
     .store/locks/                one writer per row, one per run
@@ -157,6 +160,11 @@ def row_lock(study: str, row: str) -> str:
     return f"{study}.{row}.row"
 
 
+def tuning_lock(study: str, row: str) -> str:
+    """The name of the lock of whoever tunes a row."""
+    return f"{study}.{row}.tuning"
+
+
 def run_lock(folder: Path) -> Lock:
     """Held by whoever works on a run."""
     return Lock(f"{folder.name}.run", wait=True)
@@ -164,8 +172,17 @@ def run_lock(folder: Path) -> Lock:
 
 def is_training(study: str, row: str) -> bool:
     """Whether some process trains a row at this moment."""
+    return _is_held(row_lock(study, row))
+
+
+def is_tuning(study: str, row: str) -> bool:
+    """Whether some process tunes a row at this moment."""
+    return _is_held(tuning_lock(study, row))
+
+
+def _is_held(name: str) -> bool:
     try:
-        with Lock(row_lock(study, row), wait=False):
+        with Lock(name, wait=False):
             return False
     except Locked:
         return True
@@ -178,7 +195,7 @@ class Attempt:
     run did not complete. Only the second wants work done again that the store holds.
 
     Args:
-        parts: where the store notes it: `rows`, study and row, or `studies` and study.
+        parts: where the store notes it: `rows` or `tunings`, study and row, or `studies` and study.
     """
 
     def __init__(self, *parts: str) -> None:

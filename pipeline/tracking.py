@@ -29,10 +29,19 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from pipeline import attachments, cost, labels, paths, store, summary, views
+from pipeline import attachments, cost, labels, paths, store, summary, tuning_log, views
 from pipeline.complaints import one_line
 from pipeline.errors import UserError, command
-from pipeline.logbook import LoggedRun, mark_study, now, tracking_uri, unlogged, unlogged_studies
+from pipeline.logbook import (
+    LoggedRun,
+    LoggedTrial,
+    mark_study,
+    now,
+    tracking_uri,
+    unlogged,
+    unlogged_studies,
+    unlogged_trials,
+)
 
 FLUSH_SECONDS = 2.0
 """Metrics are sent in batches this far apart: a call costs milliseconds, through a server tens of them."""
@@ -160,6 +169,11 @@ class MlflowLog:
             if key not in keep and (row == name or not store.is_training(study, row)):
                 self.client.set_terminated(found.info.run_id, "KILLED")
 
+    def trial(self, trial: LoggedTrial, stamp: int) -> None:
+        """Logs a finished trial as a child of the run of its tuning."""
+        tuning_log.log(self.client, self._experiment(trial.study), trial, stamp)
+        trial.mark("logged")
+
     def summarize(self, study: str) -> None:
         """Logs what the report stage found."""
         summary.log(self.client, self._experiment(study), study)
@@ -235,15 +249,24 @@ def log_pending() -> None:
     log, done = MlflowLog(), Counter[str]()
     work: list[tuple[str, str, Any]] = [
         *(("runs", f"{run.name} seed {run.seed}", functools.partial(log.end, run, now())) for run in unlogged([])),
+        *(
+            ("trials", f"{trial.name} trial {trial.place}", functools.partial(log.trial, trial, now()))
+            for trial in unlogged_trials()
+        ),
         *(("reports", f"report on {study}", functools.partial(log.summarize, study)) for study in unlogged_studies()),
     ]
     for kind, what, action in work:
         print(what, file=sys.stderr)
         if problem := attempt(action):
-            before = f"{done['runs']} runs and {done['reports']} reports were logged before"
+            before = f"{_counted(done)} were logged before"
             raise UserError(f"{tracking_uri()}: {problem}; {before}")
         done[kind] += 1
-    print(f"{done['runs']} runs and {done['reports']} reports logged to {tracking_uri()}")
+    print(f"{_counted(done)} logged to {tracking_uri()}")
+
+
+def _counted(done: Counter[str]) -> str:
+    trials = f"{done['trials']} trials, " if done["trials"] else ""
+    return f"{trials}{done['runs']} runs and {done['reports']} reports"
 
 
 if __name__ == "__main__":

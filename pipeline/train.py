@@ -61,7 +61,7 @@ class ThisMachine:
         self._jobs = jobs
 
     def check(self, name: str, row: Row) -> None:
-        check_machine(name, row)
+        check_machine(plan.key(name), row)
 
     def do_all(self, tasks: Iterable[Task]) -> Events:
         return workers.do_all(tasks, self._jobs)

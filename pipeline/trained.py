@@ -86,10 +86,12 @@ def _spec(folder: Path) -> tuple[Row, str]:
     try:
         spec = read_json(path)
         if spec is None:
-            raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro train@{folder.name}'")
+            raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro {plan.train_stage(folder.name)}'")
         return Row.model_validate(spec["row"]), spec["data"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force train@{folder.name}'") from None
+        raise UserError(
+            f"{paths.shown(path)}: damaged; run 'dvc checkout --force {plan.train_stage(folder.name)}'"
+        ) from None
 
 
 def _of_run(run_id: str) -> Trained:

@@ -1,6 +1,7 @@
 """One row in training: its runs, whether they can be trained, and its outputs when they are over."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from models import SentenceError, build
-from pipeline import paths, prepared, results, store
+from pipeline import paths, plan, prepared, results, store
 from pipeline.config import Row
 from pipeline.devices import uses_gpu
 from pipeline.errors import UserError
@@ -36,7 +37,7 @@ class Training:
     def __init__(self, name: str, row: Row, code: str, data_digest: Callable[[Path], str]) -> None:
         self.name, self.row = name, row
         self._data = paths.prepared(row.dataset)
-        check_fit(name, row, prepared.info(self._data))
+        check_fit(plan.key(name), row, prepared.info(self._data))
         self._digests = {"data": data_digest(self._data), "code": code}
         self.runs = describe(name, row, **self._digests)
         self._attempt = store.Attempt("rows", row.study, name)
@@ -52,6 +53,8 @@ class Training:
         spec = self._digests | {"row": self.row.model_dump(exclude={"published"})}
         target, draft = paths.RUNS / self.row.study / self.name, paths.RUNS / f".draft-{self.name}"
         written = results.write(spec, folders, self._data, target, draft)
+        if plan.is_tuned(self.name):
+            shutil.copytree(paths.TUNED / self.name, target / "tuning")
         self._attempt.complete()
         print(f"{self.name}: {summary(written)}", file=sys.stderr)
 
@@ -62,8 +65,8 @@ def describe(name: str, row: Row, data: str, code: str) -> list[LoggedRun]:
     return [LoggedRun(row.study, name, row, seed, key, data, code) for seed, key in keys.items()]
 
 
-def check_fit(name: str, row: Row, info: prepared.Info) -> None:
-    """Whether a row fits its data.
+def check_fit(key: str, row: Row, info: prepared.Info) -> None:
+    """Whether a row, of which the key in params.yaml is given, fits its data.
 
     Raises:
         UserError: images too small for the backbone, or a batch over the training images.
@@ -72,25 +75,23 @@ def check_fit(name: str, row: Row, info: prepared.Info) -> None:
         with torch.device("meta"):
             build(*row.network(), info.shape, len(info.classes))
     except SentenceError as error:
-        raise UserError(f"rows.{name}.{error.part}: {error}") from None
+        raise UserError(f"{key}.{error.part}: {error}") from None
     images = info.counts["train"]
     if row.batch > images:
-        raise UserError(f"rows.{name}.batch: {row.batch}, but {row.dataset} has {images} training images")
+        raise UserError(f"{key}.batch: {row.batch}, but {row.dataset} has {images} training images")
 
 
-def check_machine(name: str, row: Row) -> None:
-    """Whether this machine has what a row computes on.
+def check_machine(key: str, row: Row) -> None:
+    """Whether this machine has what a row, of which the key in params.yaml is given, computes on.
 
     Raises:
         UserError: no GPU for what needs one, or too few.
     """
     if row.trainer.precision == "16-mixed" and not uses_gpu(row):
-        raise UserError(f"rows.{name}.trainer.precision: 16-mixed needs a GPU; a CPU knows 32-true and bf16-mixed")
+        raise UserError(f"{key}.trainer.precision: 16-mixed needs a GPU; a CPU knows 32-true and bf16-mixed")
     if uses_gpu(row) and torch.cuda.device_count() < row.trainer.devices:
         found = torch.cuda.device_count()
-        raise UserError(
-            f"rows.{name}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none"
-        )
+        raise UserError(f"{key}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none")
 
 
 def outcome(result: dict[str, Any]) -> str:

@@ -130,10 +130,11 @@ def compare(study: str, target: Path) -> list[Agreement]:
     file, report = f"reports/{study}/{seed_table.FILE}", f"reports/{study}.md"
     old, new = (seed_table.read(text, file) for text in (committed(file, study), (target / file).read_text("utf-8")))
     before, after = (stages(text) for text in (committed("dvc.lock", study), (target / "dvc.lock").read_text("utf-8")))
-    found = agree(old, new, {row: same_outputs(f"train@{row}", before, after) for row in new})
+    trained = {row: f"train-tuned@{row}" if f"train-tuned@{row}" in after else f"train@{row}" for row in new}
+    found = agree(old, new, {row: same_outputs(stage, before, after) for row, stage in trained.items()})
     same_report = committed(report, study) == (target / report).read_text("utf-8")
     notes = [f"{report}: {'the same bytes' if same_report else 'other bytes'}"]
-    if changed := changed_inputs(["code", *(f"train@{row}" for row in new)], before, after):
+    if changed := changed_inputs(["code", *trained.values()], before, after):
         notes.append(f"Made of other files than the committed results: {', '.join(changed)}")
     if git("status", "--porcelain", "--untracked-files=no").strip():
         notes.append("Changes that are not committed were left out.")

@@ -6,6 +6,7 @@ that know each other (`torch.distributed`), started here and not by Lightning, w
 whole program again.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -27,6 +28,25 @@ from pipeline.slots import Slots, gpus, kind, wanted_jobs
 
 Report = Callable[[dict[str, Any]], None]
 """Takes what a worker says of its task while it works."""
+
+
+class Line:
+    """How a worker reaches its stage: a Report that can also ask. Workers of a run other than the first say nothing."""
+
+    def __init__(self, pipe: Connection | None) -> None:
+        self._pipe = pipe
+
+    def __call__(self, content: dict[str, Any]) -> None:
+        """Reports something."""
+        if self._pipe:
+            self._pipe.send(("report", content))
+
+    def ask(self, content: dict[str, Any]) -> Any:
+        """Asks something, and waits for what the stage answers."""
+        if self._pipe is None:
+            return None
+        self._pipe.send(("question", content))
+        return self._pipe.recv()
 
 
 @dataclass(frozen=True)
@@ -45,7 +65,7 @@ class Task:
     data: Path
     folder: Path
 
-    def work(self, report: Report) -> None:
+    def work(self, report: Line) -> None:
         """Called in the worker; what it needs beyond this module it imports there."""
         from pipeline import run
 
@@ -54,12 +74,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a task: `start`, `report` with what it reports, `end`, or `crash` with the error; and `lost`,
-    where it is done on other machines, when it has to start again."""
+    """What happened to a task: `start`, `report` with what it reports, `question` with what it asks, `end`, `crash`
+    with the error, or `killed` with how its worker ended; and `lost`, where it is done on other machines, when it has
+    to start again."""
 
     task: Task
     kind: str
     content: Any = None
+    answer: Callable[[Any], None] | None = None  #: takes the answer to a question, which the worker waits for
 
 
 Events = Generator[Event, None, None]
@@ -82,44 +104,61 @@ class _Crew:
             process.kill()
 
 
-def do_all(tasks: Iterable[Task], jobs: int | None = None) -> Events:
+def do_all(tasks: Iterable[Task | None], jobs: int | None = None) -> Events:
     """Does all tasks side by side on this machine, in their order, and says what happens.
 
     A crash of one stops no other. All workers end when this process does.
 
     Args:
-        tasks: what to do, on CPUs or GPUs.
+        tasks: what to do, on CPUs or GPUs; None says that no more can be done before something happens.
         jobs: tasks side by side; None for `slots.wanted_jobs`, and one process per core or GPU where that is None.
     """
     slots, crews = Slots(jobs or wanted_jobs()), dict[Connection, _Crew]()
     queues: dict[str, deque[Task]] = {"cpu": deque(), "gpu": deque()}
-    for task in tasks:
-        queues[kind(task.row)].append(task)
+    source, more = iter(tasks), True
     try:
-        while any(queues.values()) or crews:
+        while more or any(queues.values()) or crews:
+            more = more and _queue(source, queues)
             for queue in queues.values():
                 while queue and (places := slots.take(queue[0].row)) is not None:
                     crew = _start(queue.popleft(), places)
                     crews[crew.pipe] = crew
                     yield Event(crew.task, "start")
-            for pipe in wait(list(crews)):
+            for pipe in wait(list(crews)) if crews else ():  # none would be waited for without end
                 assert isinstance(pipe, Connection)
                 crew = crews[pipe]
                 try:
                     what, content = pipe.recv()
-                except EOFError:  # none of its processes is left
+                except (EOFError, ConnectionResetError):  # none of its processes is left
                     del crews[pipe]
                     slots.give(crew.task.row, crew.places)
                     yield _end(crew)
                     continue
-                if what == "report":
-                    yield Event(crew.task, what, content)
+                if what != "done":
+                    yield Event(crew.task, what, content, _answer(pipe) if what == "question" else None)
                     continue
                 crew.done, crew.error = True, content
                 crew.kill()  # the workers of a distributed run would wait for each other for ever
     finally:
         for crew in crews.values():
             crew.kill()
+
+
+def _queue(source: Iterator[Task | None], queues: dict[str, deque[Task]]) -> bool:
+    """Queues the tasks that can be done now; whether there may be more of them later."""
+    for task in source:
+        if task is None:
+            return True
+        queues[kind(task.row)].append(task)
+    return False
+
+
+def _answer(pipe: Connection) -> Callable[[Any], None]:
+    def send(content: Any) -> None:
+        with contextlib.suppress(OSError):  # killed meanwhile
+            pipe.send(content)
+
+    return send
 
 
 def last_words(crash: Event) -> str:
@@ -132,7 +171,7 @@ def last_words(crash: Event) -> str:
 
 def _start(task: Task, places: list[int]) -> _Crew:
     context = forkserver.context()
-    receive, send = context.Pipe(duplex=False)
+    receive, send = context.Pipe()
     devices = task.row.trainer.devices
     port = _free_port() if devices > 1 else 0
     processes = []
@@ -164,7 +203,8 @@ def _end(crew: _Crew) -> Event:
         crew.error = f"a worker ended with exit code {next((code for code in codes if code), 0)}"
         if -signal.SIGKILL in codes:
             crew.error += " (killed; out of memory?)"
-    return Event(crew.task, "crash" if crew.error else "end", crew.error)
+    what = "killed" if not crew.done else "crash" if crew.error else "end"
+    return Event(crew.task, what, crew.error)
 
 
 def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) -> None:
@@ -175,17 +215,13 @@ def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) 
 
     from pipeline.store import result, run_lock
 
-    def report(content: dict[str, Any]) -> None:
-        if rank == 0:
-            pipe.send(("report", content))
-
     try:
         if rank > 0:
-            task.work(report)
+            task.work(Line(None))
             return  # the first one says when the run is over
         with run_lock(task.folder):
             if result(task.folder) is None:
-                task.work(report)
+                task.work(Line(pipe))
         pipe.send(("done", None))
     except UserError as error:
         pipe.send(("done", str(error)))

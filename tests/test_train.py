@@ -37,8 +37,8 @@ def test_a_row_that_does_not_fit_is_refused(
     """Broken: the row would fail in every worker with a traceback of torch's."""
     with pytest.raises(UserError) as caught:
         row = make_row(**changes)
-        training.check_fit("r", row, prepared.info(data))
-        training.check_machine("r", row)
+        training.check_fit("rows.r", row, prepared.info(data))
+        training.check_machine("rows.r", row)
     assert words in str(caught.value)
 
 

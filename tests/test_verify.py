@@ -89,7 +89,11 @@ def masks_of_another_epoch(patch: Patch) -> None:
     patch.setattr(streams, "derive", later)
 
 
-CODE = {"another seed stream": other_stream, "dropout without its scale": no_scale, "other masks": masks_of_another_epoch}
+CODE = {
+    "another seed stream": other_stream,
+    "dropout without its scale": no_scale,
+    "other masks": masks_of_another_epoch,
+}
 ROWS: dict[str, dict[str, Any]] = {
     "another learning rate": {"optimizer": {"name": "adam", "lr": 0.011}},
     "another momentum of the norm": {"norm": {"momentum": 0.11}},

@@ -1,0 +1,26 @@
+"""What the parts of params.yaml are made of."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+"""Of a row, a study or a data set: a name of files and of DVC stages."""
+
+
+class Model(BaseModel):
+    """Unknown keys, silent conversions, infinities and changes after reading are all refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def _every_once(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("every seed once")
+    return seeds
+
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1), AfterValidator(_every_once)]
+"""Seeds of runs, all different."""
