@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint ui serve lock plot
+.PHONY: help install quickstart test lint launch verify ui serve lock plot
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -29,6 +29,12 @@ quickstart: $(INSTALLED) ## Train and compare the six rows of the study quicksta
 	$(BIN)/python -m dvc repro report@quickstart
 	@pipeline/python -m pipeline.report --show quickstart
 	@echo "MLflow UI:  make ui"
+
+launch: $(INSTALLED) ## Train all stale rows that STUDY needs side by side, then report
+	@pipeline/python -m pipeline.launch report@$(STUDY) $(if $(JOBS),--jobs $(JOBS))
+
+verify: $(INSTALLED) ## Train STUDY again in a clean directory and compare with the committed results
+	@pipeline/python -m pipeline.verify $(STUDY)
 
 test: $(INSTALLED) ## Run the default test suite
 	$(BIN)/python -m pytest

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.measured import Result
 from pipeline.stats import mean_interval, paired_difference
-from pipeline.wording import NONE, interval, marked, number, table
+from pipeline.wording import MOST_PANELS, NONE, interval, marked, number, table
 
 SHIFT_FIGURE = "shift"
 """Name of the file of the shift by layer."""
@@ -55,10 +55,11 @@ def _shift(study: str, results: Sequence[Result]) -> str:
     found = shifted(results)
     if not found:
         return ""
+    many = f" of the first {MOST_PANELS}" if len(found) > MOST_PANELS else ""
     figure = (
-        "Variance in test mode by that which training left, for each batch norm in network order, a panel per row."
-        " Under 1: the norm meets less variance than it divides by. Line: mean over the seeds; band: quantiles .05 to"
-        " .95 of the channels. Dashed: alone. Diamonds: the formula."
+        "Variance in test mode by that which training left, for each batch norm in network order, a panel per"
+        f" row{many}. Under 1: the norm meets less variance than it divides by. Line: mean over the seeds; band:"
+        " quantiles .05 to .95 of the channels. Dashed: alone. Diamonds: the formula."
     )
     picture = f"![Variance in test mode by variance in training, by layer]({study}/{SHIFT_FIGURE}.svg)"
     return "\n\n".join(["## Variance shift", shift_words(found), picture, figure])

@@ -14,6 +14,7 @@ from pipeline.plan import PlannedStudy
 from pipeline.stats import paired_difference
 from pipeline.verdicts import Verdict
 from pipeline.wording import (
+    MOST_PANELS,
     NONE,
     answer,
     cell,
@@ -43,9 +44,6 @@ FIGURES = {
 
 RISING = ("accuracy", "auc")
 """Columns that rise towards 1."""
-
-MOST_PANELS = 24
-"""Rows whose curves are drawn; of more, the page in HTML shows all."""
 
 DETAILS_NOTE = (
     "Paired difference: the mean over common seeds. AUC is the area under the ROC curve, one-vs-rest: of all decisions"

@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +57,11 @@ class Result:
     def values(self, column: str) -> dict[int, float]:
         """A column of seeds.csv by seed, of the runs that finished and have it."""
         return {run.seed: run.numbers[column] for run in self.runs if run.failure is None and column in run.numbers}
+
+    @cached_property
+    def accuracy(self) -> Estimate | None:
+        """Of the test images."""
+        return self.estimate("test_accuracy")
 
     def estimate(self, column: str) -> Estimate | None:
         """Mean and interval of a column over the runs that finished; None if there is none."""
@@ -141,8 +147,7 @@ def _with_diagnosis(study: str, result: Result, found: dict[str, Diagnosed]) -> 
 
 def standing(result: Result) -> float:
     """What results are sorted by; rows in which no run finished come last."""
-    accuracy = result.estimate("test_accuracy")
-    return -accuracy.mean if accuracy else 1.0
+    return -result.accuracy.mean if result.accuracy else 1.0
 
 
 def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:

@@ -22,12 +22,12 @@ from pipeline.errors import UserError, command
 from pipeline.findings import Findings
 from pipeline.gallery import Gallery
 from pipeline.logbook import Tracker
-from pipeline.markdown import FIGURES, MOST_PANELS, RISING, markdown
+from pipeline.markdown import FIGURES, RISING, markdown
 from pipeline.measured import Groups, Result, load
 from pipeline.plan import PlannedStudy, read_claims, read_study
 from pipeline.storage import read_json, write_atomically, write_json
 from pipeline.verdicts import Verdict, judge
-from pipeline.wording import answer, mean, named, outcome, percent, place, sentence
+from pipeline.wording import MOST_PANELS, answer, mean, named, outcome, percent, place, sentence
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -128,11 +128,8 @@ def _ratios(study: PlannedStudy, results: Sequence[Result]) -> "dict[str, Ratios
     from pipeline.shift_chart import COLUMNS
 
     found = {result.name: result.diagnosis for result in results if result.diagnosis}
-    return {
-        name: {column: aligned(found[name].by_layer(column)) for column in COLUMNS}
-        for name in study.rows
-        if name in found and any(found[name].layers.values())
-    }
+    shown = [name for name in study.rows if name in found and any(found[name].layers.values())]
+    return {name: {column: aligned(found[name].by_layer(column)) for column in COLUMNS} for name in shown[:MOST_PANELS]}
 
 
 def _common_rates(results: Sequence[Result]) -> list[float]:

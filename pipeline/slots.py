@@ -55,11 +55,9 @@ def cores() -> int:
 def gpus() -> list[str]:
     """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return (
-        [str(gpu) for gpu in range(torch.cuda.device_count())]
-        if visible is None
-        else list(filter(None, visible.split(",")))
-    )
+    if visible is None:
+        return [str(gpu) for gpu in range(torch.cuda.device_count())]
+    return [name for name in visible.split(",") if name]
 
 
 def wanted_jobs() -> int | None:

@@ -107,6 +107,8 @@ def _train_locked(rows: Mapping[str, Row], engine: Engine) -> dict[str, str]:
             trainings[name] = Training(name, row, code, data_digest)
         except UserError as error:
             problems[name] = str(error)
+            if len(rows) > 1:  # the others may take days
+                print(f"{name}: not trained: {error}", file=sys.stderr)
     with Tracker() as tracker:
         for name, training in trainings.items():
             if training.missing:
@@ -180,9 +182,9 @@ class _Watch:
                 self._tracker.end(twin)
             self._over(runs)
         else:
-            self._progress.end(folder)
             self._reports.pop(folder, None)
             why = workers.last_words(event)
+            self._progress.end(folder, f"{who}: crashed: {why}")
             for twin in runs:
                 self._crashes[twin.name].append(f"seed {twin.seed}: {why}")
             self._over(runs)

@@ -10,6 +10,9 @@ from pipeline.stats import Estimate, paired_difference
 NONE = "–"
 """What a table shows where there is no number."""
 
+MOST_PANELS = 24
+"""Rows that a figure with a panel per row shows; of more, the page in HTML shows all."""
+
 
 def contenders(ranked: Sequence[Result]) -> list[Result]:
     """The rows that can be the best: selected on validation images, or, where none of these finished, all that did."""

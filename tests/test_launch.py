@@ -1,0 +1,65 @@
+"""Many rows through one pool, with the real DVC, in a copy of the project."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from test_pipeline import BASE, Project
+
+AWAY = "http://127.0.0.1:9"
+"""A tracking server that nobody runs: what is logged is tested elsewhere, and takes longer than these rows."""
+
+
+def locked(project: Project) -> dict[str, object]:
+    """What dvc.lock holds of the rows."""
+    stages = YAML(typ="safe").load(project.lock())["stages"]
+    return {name.removeprefix("train@"): entry for name, entry in stages.items() if name.startswith("train@")}
+
+
+def killed_launch(project: Project) -> None:
+    """Launches, and kills the whole process group when one row is written and another trains."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.launch", "train"],
+        cwd=project.folder, env=project.environment(MLFLOW_TRACKING_URI=AWAY),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        for _ in range(1200):
+            time.sleep(0.1)
+            written = list(project.folder.glob("runs/*/*/metrics.json"))
+            if written and list(project.folder.glob(".store/runs/*/resume.ckpt")):
+                return
+            assert process.poll() is None, "the launch was over before it could be killed"
+        pytest.fail("no row was written, or no resume state")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_killed_and_launched_again_it_ends_with_the_bytes_of_dvc_repro(tmp_path: Path) -> None:
+    """Broken: a launched row would differ from one that `dvc repro` trains, or be trained once more by it; a kill
+    would cost what is done; one bad row would keep the others from dvc.lock."""
+    project = Project(tmp_path)
+    project.params["rows"]["b"] |= {"epochs": 300, "seeds": [0, 1]}
+    project.params["rows"]["bad"] = BASE | {"batch": 1000}
+    project.write()
+    killed_launch(project)
+    done = {path: path.stat().st_mtime_ns for path in tmp_path.glob(".store/runs/*/result.json")}
+
+    message = r"rows\.bad\.batch: 1000, but digits has 60 training images\s+error: 1 of 4 rows have no outputs"
+    with pytest.raises(AssertionError, match=message):
+        project.run("pipeline.launch", "train", "--jobs", "3", MLFLOW_TRACKING_URI=AWAY)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    launched, outputs = locked(project), project.outputs()
+    assert set(launched) == {"a", "b", "d"}
+
+    assert project.repro("-f", "-s", "train@b", MLFLOW_TRACKING_URI=AWAY)[0] == ["train@b"]
+    assert (locked(project), project.outputs()) == (launched, outputs)
+    del project.params["rows"]["bad"]
+    project.write()
+    assert project.repro("train")[0] == ["plan"]
