@@ -131,7 +131,7 @@ def _champion(
         return None
     row = best.result.row
     name = f"{planned.name}-{row.dataset}" if several else planned.name
-    weights = paths.RUNS / planned.name / best.result.name / "weights" / f"seed-{best.run.seed}.safetensors"
+    weights = best.result.folder / "weights" / f"seed-{best.run.seed}.safetensors"
     digest = store.digest(weights)
     about = _reason(best)
     version = registry.version_of(client, name, digest)
