@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint launch verify ui serve lock plot
+.PHONY: help install quickstart test lint launch verify bench bench-gpu ui serve dashboard lock plot
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -44,6 +44,19 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+bench: $(INSTALLED) .bench-keras/log ## Measure this machine's CPU and write reports/benchmarks/<machine>.md
+	$(BIN)/python tests/benchmarks/bench.py
+
+bench-gpu: $(INSTALLED) ## Measure a GPU and write reports/benchmarks/<gpu>.md
+	$(BIN)/python tests/benchmarks/bench_gpu.py
+
+# Where Keras cannot be installed, the benchmark skips it and quotes the last line of this log.
+.bench-keras/log:
+	@mkdir -p .bench-keras
+	@echo "Installing Keras and TensorFlow into .bench-keras: 1.6 GB, for this comparison only"
+	@{ $(BIN)/python -m venv .bench-keras && $(BIN)/python -m uv pip install --python .bench-keras/bin/python keras tensorflow-cpu; } \
+	    >$@ 2>&1 || rm -f .bench-keras/bin/python
+
 ui: $(INSTALLED) ## Open the MLflow UI on http://127.0.0.1:5000
 	@pipeline/python -m pipeline.tracking --links http://127.0.0.1:$(PORT)
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/python -m mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
@@ -53,6 +66,12 @@ serve: PORT = 5001
 serve: $(INSTALLED) ## Answer images with the best network of STUDY on http://127.0.0.1:5001
 	PATH=$(CURDIR)/$(BIN):$$PATH MLFLOW_TRACKING_URI=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/.mlflow/mlflow.db} \
 	    $(BIN)/python -m mlflow models serve -m models:/$(STUDY)@champion --env-manager local --host 127.0.0.1 --port $(PORT)
+
+dashboard: PORT = 8080
+dashboard: $(INSTALLED) ## Open optuna-dashboard on the tunings, on http://127.0.0.1:8080
+	@$(BIN)/python -c 'import optuna_dashboard' 2>/dev/null || \
+	    { echo "error: optuna-dashboard is not installed; run: $(BIN)/python -m pip install '.[dashboard]'" >&2; exit 1; }
+	$(BIN)/optuna-dashboard $${OPTUNA_STORAGE:-.store/optuna/journal.log} --port $(PORT)
 
 lock: ## Pin all dependencies anew in requirements.lock (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import socket
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -68,6 +69,10 @@ class Cluster:
     here = False
 
     def __init__(self, address: str, cpus: float, gpus: float) -> None:
+        if address.startswith("ray://"):
+            raise UserError(
+                f"--address {address}: Ray clients stream nothing; launch on a node, with HOST:PORT or auto"
+            )
         self._cpus, self._gpus = cpus, gpus
         with TemporaryDirectory() as folder:
             for path in (path for pattern in CODE for path in paths.ROOT.glob(pattern)):
@@ -82,10 +87,19 @@ class Cluster:
         self._code = store.code_digest()
 
     def check(self, name: str, row: Row) -> None:
-        if row.trainer.accelerator == "gpu" and not self._gpus:
-            raise UserError(f"rows.{name}.trainer.accelerator: gpu, but --num-gpus 0")
-        if row.trainer.precision == "16-mixed" and not self._gpus:
-            raise UserError(f"rows.{name}.trainer.precision: 16-mixed needs a GPU, but --num-gpus 0")
+        if not self._gpus and (row.trainer.accelerator == "gpu" or row.trainer.precision == "16-mixed"):
+            raise UserError(f"rows.{name}.trainer: needs a GPU, but --num-gpus is 0")
+        if row.trainer.devices > 1 and 0 < self._gpus < 1:
+            raise UserError(f"rows.{name}.trainer.devices: {row.trainer.devices}, each a GPU of its own: --num-gpus 1")
+        cpus, gpus = self._reserved(row)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
+            print(f"{name}: no node has {cpus:g} CPUs and {gpus:g} GPUs; waiting for one", file=sys.stderr)
+
+    def _reserved(self, row: Row) -> tuple[float, float]:
+        """The CPUs and GPUs that a run of a row reserves."""
+        gpus = 0 if row.trainer.accelerator == "cpu" else self._gpus
+        return self._cpus * row.trainer.devices, gpus * row.trainer.devices
 
     def do_all(self, tasks: Iterable[Task]) -> Events:
         """Does all tasks on the cluster, and says what happens."""
@@ -116,12 +130,12 @@ class Cluster:
 
     def _send(self, task: Task) -> Any:
         """Starts a task; what is said of it comes as a stream."""
-        devices = task.row.trainer.devices
-        gpus = 0 if task.row.trainer.accelerator == "cpu" else self._gpus
-        options = {"num_cpus": self._cpus * devices, "num_gpus": gpus * devices, "max_retries": 0}
+        cpus, gpus = self._reserved(task.row)
         data, images = self._data(task.data)
         package = Package(task, self._code, data, torch.__version__, images)
-        return ray.remote(_work).options(num_returns="streaming", **options).remote(package)
+        # A lost task is sent again by `do_all`, which says so; Ray would start it afresh in silence.
+        remote = ray.remote(_work).options(num_cpus=cpus, num_gpus=gpus, max_retries=0, num_returns="streaming")
+        return remote.remote(package)
 
     def _data(self, folder: Path) -> tuple[str, dict[str, Any]]:
         """The digest of prepared data, and its files in the object store."""

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from models import dropout
-from pipeline import environment, measured, prepared, results, run, seed_table, streams, verify
+from pipeline import measured, prepared, results, run, seed_table, streams
 from pipeline.agreement import Agreement, Level, agree
 from pipeline.config import Row, Study
-from pipeline.errors import UserError
-from pipeline.measured import Run
 from pipeline.plan import PlannedStudy
 from pipeline.seed_table import Table
 
@@ -129,7 +126,7 @@ def test_shifted_labels_are_found(committed: Table, small: Row, data: Path, tmp_
             metadata = file.metadata()
         tensors = load_file(path)
         save_file(tensors | {"labels": (tensors["labels"] + 1) % 3}, path, metadata)
-    images, labels = prepared.read(tmp_path / "data", prepared.TRAIN)
+    _images, labels = prepared.read(tmp_path / "data", prepared.TRAIN)
     assert torch.equal(labels, (prepared.read(data, prepared.TRAIN)[1] + 1) % 3)
     found = compared(committed, trained(small, tmp_path / "data", tmp_path / "runs"))
     assert found.level is Level.DIFFERENT
