@@ -1,4 +1,4 @@
-"""Stage `tune` for real: with DVC, a Journal, MLflow, kills, and PostgreSQL. The tests build on each other, in order."""
+"""Stage `tune` for real: with DVC, a Journal, MLflow, kills and PostgreSQL. Tests build on each other, in order."""
 
 import os
 import shutil
