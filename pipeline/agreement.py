@@ -20,7 +20,8 @@ ROUNDING = 1e-5
 
 ALIKE = 0.01
 """Runs of one seed begin alike if the squared difference of their first losses is under this share of that of
-different seeds. Between two sets of vector instructions it was TODO at most."""
+different seeds. From AVX-512 to SSE4.1, six rows of eight steps an epoch come to 3e-4 at most; other random numbers
+come to 1 on average. Roundings grow with the steps of an epoch: rows of hundreds were not measured."""
 
 FEWEST = 3
 """Seeds that tell another machine's arithmetic from another result."""
