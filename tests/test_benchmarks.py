@@ -10,7 +10,6 @@ from pathlib import Path
 import bare
 import limits
 import pytest
-import torch
 from contest import Contest, Entrant, Team, median, ratio
 from gate import Gate
 
@@ -33,21 +32,21 @@ def test_the_bare_loop_trains_what_a_run_trains(data: Path, make_row: MakeRow, t
 
 
 CONTESTANT = """
-import sys
 from gate import compete
 
 def train(row, data, gate):
     while True:
-        if row["batch"] == 8 and sys.argv[1:2]:
-            print("noise that no referee may read")
+        print("what libraries say is not for the referee")
         gate.step()
+
+compete(train)
 """
 
 
 def test_the_referee_counts_slices_and_names_who_failed(make_row: MakeRow, tmp_path: Path) -> None:
     """Broken: images would be counted wrongly, one contestant could end all others' measurements, or hang them."""
     good, bad = tmp_path / "good.py", tmp_path / "bad.py"
-    good.write_text(CONTESTANT + "\ncompete(train)\n")
+    good.write_text(CONTESTANT)
     bad.write_text("raise SystemExit('no such package')\n")
     crew = Team(str(good), 2, 64)
     entrants = [Entrant("two", crew, 2), Entrant("one", crew, 1), Entrant("bad", Team(str(bad), 1, 64), 1)]
@@ -84,4 +83,4 @@ def test_all_of_the_gpu_benchmark_works_in_small() -> None:
     assert "failed (" not in done.stdout, done.stdout
     for words in ("Lightning script", "2 × bf16", "of the lower limit", "ours / bare"):
         assert words in done.stdout
-    assert torch.tensor([line.count("–") for line in done.stdout.splitlines() if line.startswith("| both")]).sum() == 0
+    assert "–" not in done.stdout, done.stdout  # an entrant without figures

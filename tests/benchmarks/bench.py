@@ -21,7 +21,6 @@ BATCHES = (32, 128)
 PAIRS = [
     ("ours", "bare", "≥ 0.95"),
     ("ours, one run", "bare, one run", "≥ 0.95"),
-    ("ours", "bare, plain malloc", ""),
     ("ours", "Lightning script", ""),
     ("ours", "Keras", "≥ 1.2"),
     ("ours", "Keras, side by side", ""),
@@ -31,10 +30,10 @@ PAIRS = [
 EXPLAINED = """\
 Images per second of training, all processes of an entrant together; medians of {rounds} slices of {images} images
 per process, the entrants in turn. *ours*: runs of one thread side by side on all {cores} cores, as a stage trains them.
-*bare*: a PyTorch loop over the same tensors, network and number of processes, with the same settings of malloc;
-*plain malloc*: with glibc's. *Lightning script*: one run on all cores, loader workers, torchvision transforms. *Keras*:
-one run of `fit` on all cores; *side by side*: as many as cores, of one thread. All in float32 but *bf16*.
-*load*: processes that wanted a core, the benchmark's own among them."""
+*bare*: a PyTorch loop over the same tensors, network and number of processes, with the same settings of malloc.
+*Lightning script*: one run on all cores, loader workers, torchvision transforms. *Keras*: one run of `fit` on all
+cores; *side by side*: as many as cores, of one thread. All in float32 but *bf16*. *load*: processes that wanted a
+core, the benchmark's own among them."""
 
 
 def speed_section(rounds: int, images: int, rows: dict[str, str], batches: tuple[int, ...]) -> list[str]:

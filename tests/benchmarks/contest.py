@@ -5,6 +5,7 @@ each, one entrant after the other, round after round; the order rotates. What is
 ratios are taken within each round before.
 """
 
+import contextlib
 import json
 import os
 import statistics
@@ -74,7 +75,7 @@ class _Process:
         specs = [spec | {"trainer": spec["trainer"] | team.changes} for spec in specs]
         task = json.dumps({"rows": specs, "images": team.images, "data": str(data)})
         self._errors = TemporaryFile("w+")  # noqa: SIM115 (it lives as long as the process)
-        environment = os.environ | {"PYTHONPATH": str(ROOT)} | team.environment
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"} | team.environment
         self._process = subprocess.Popen(
             [team.python, str(HERE / team.script), task],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment,
@@ -109,6 +110,9 @@ class _Process:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+        for file in (self._process.stdin, self._process.stdout, self._errors):
+            with contextlib.suppress(BrokenPipeError):  # what was said to a process that had ended
+                file and file.close()
 
 
 class Contest:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import inputs
 import pytorch_lightning as pl
@@ -39,26 +40,34 @@ class Spans(pl.Callback):
             self.seconds.setdefault(self._part, []).append(now - self._began)
         self._part, self._began = part, now
 
-    def on_train_epoch_start(self, *args: object) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.cut("training")
 
-    def on_validation_start(self, *args: object) -> None:
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.cut("metrics, training")
 
-    def on_validation_batch_start(self, trainer: object, module: object, batch: object, index: int, *_: object) -> None:
-        if index == 0:
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if batch_idx == 0:
             self.cut("evaluation")
 
     def on_validation_batch_end(
-        self, trainer: pl.Trainer, module: object, outputs: object, batch: object, index: int, *_: object
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        if index + 1 == sum(trainer.num_val_batches):
+        if batch_idx + 1 == sum(trainer.num_val_batches):
             self.cut("metrics, validation")
 
-    def on_validation_end(self, *args: object) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.cut(ONCE_AN_EPOCH)
 
-    def on_train_end(self, *args: object) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.cut("")
 
 
@@ -110,7 +119,7 @@ def _log(run: logbook.LoggedRun, curves: list[dict[str, float]]) -> None:
     log.begin(run)
     for line in curves:
         log.epoch(run, line, logbook.now())
-    log.end(run, {}, logbook.now())
+    log.end(run, logbook.now())
     log.close()
 
 

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
 """Contestant: the row's network in Keras on TensorFlow, trained by `fit` from arrays that are normalized beforehand.
 
 It runs in an environment of its own, which `make bench` builds, and so imports nothing of this project but the gate.

@@ -18,7 +18,9 @@ class Slices(pl.Callback):
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
 
-    def on_train_batch_start(self, *args: object) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         self.gate.step()
 
 

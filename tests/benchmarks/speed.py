@@ -30,14 +30,12 @@ def cpu_entrants(cores: int, images: int) -> list[Entrant]:
     """Who competes on a CPU: runs of one thread side by side on all cores, or one run at a time."""
     ours = Team("ours.py", cores, images, environment=forkserver.ENVIRONMENT)
     bare = Team("bare.py", cores, images, environment=forkserver.ENVIRONMENT)
-    plain = Team("bare.py", cores, images, environment={"OMP_NUM_THREADS": "1"})
     typical = Team("typical.py", 1, images)
     entrants = [
         Entrant("ours", ours, cores),
         Entrant("ours, one run", ours, 1),
         Entrant("bare", bare, cores),
         Entrant("bare, one run", bare, 1),
-        Entrant("bare, plain malloc", plain, cores),
         Entrant("Lightning script", typical, 1),
     ]
     if has_bf16():

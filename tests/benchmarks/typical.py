@@ -24,7 +24,7 @@ from pipeline.config import Row
 from pipeline.module import make_optimizer
 
 
-class Pictures(Dataset[tuple[Tensor, int]]):
+class Pictures(Dataset[Any]):
     """As torchvision's CIFAR10 works: one image after the other goes through PIL and the transforms."""
 
     def __init__(self, data: Path, transform: transforms.Compose) -> None:
@@ -35,7 +35,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> Any:
         return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
