@@ -16,6 +16,7 @@ import speed
 from contest import ROOT
 
 from pipeline import forkserver
+from pipeline.storage import write_atomically
 
 BATCHES = (32, 128)
 PAIRS = [
@@ -114,12 +115,10 @@ def main() -> None:
     for name in wanted:
         print(f"measuring {name}", file=sys.stderr)
         text += ["", *sections[name]()]
-    page = "\n".join(text) + "\n"
-    if not arguments.only:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(page)
-        print(f"written: {arguments.output}", file=sys.stderr)
-    print(page)
+        if not arguments.only:  # after each section, so that a failure of the next loses nothing
+            arguments.output.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(arguments.output, ("\n".join(text) + "\n").encode())
+    print("\n".join(text))
 
 
 if __name__ == "__main__":

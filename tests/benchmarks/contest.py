@@ -111,8 +111,9 @@ class _Process:
         self._process.kill()
         self._process.wait()
         for file in (self._process.stdin, self._process.stdout, self._errors):
-            with contextlib.suppress(BrokenPipeError):  # what was said to a process that had ended
-                file and file.close()
+            if file:
+                with contextlib.suppress(BrokenPipeError):  # what was said to a process that had ended
+                    file.close()
 
 
 class Contest:

@@ -100,17 +100,14 @@ def memory(jobs: int, images: int = 50_000) -> Memory:
         tasks = [workers.Task(row, seed, data, Path(temporary) / f"benchmark-{seed}") for seed in row.seeds]
         for task in tasks:
             task.folder.mkdir()
-        found: list[Memory] = []
         seen: set[int] = set()
-
-        def look(event: workers.Event) -> None:
+        found: list[Memory] = []
+        for event in workers.do_all(tasks, jobs):
             if event.kind == "crash":
                 raise RuntimeError(event.content)
             seen.update({event.task.seed} if event.kind == "report" else ())
             if len(seen) == jobs and not found:
                 found.append(_look(data / "fit.safetensors"))
-
-        workers.do_all(tasks, jobs, look)
     return found[0]
 
 
