@@ -8,7 +8,6 @@ from mlflow.entities import Metric, Param, Run, RunTag
 
 from pipeline import cost, labels, space, store
 from pipeline.logbook import LoggedTrial
-from pipeline.storage import read_json
 
 PARENT = "mlflow.parentRunId"
 

@@ -61,7 +61,7 @@ def test_a_cluster_that_is_not_there_is_one_line() -> None:
     """Broken: a wrong address would be a traceback."""
     from pipeline.cluster import Cluster
 
-    with pytest.raises(UserError, match="--address ray://host: Ray clients"):
+    with pytest.raises(UserError, match=r"--address ray://host: Ray clients"):
         Cluster("ray://host", 1, 0)
-    with pytest.raises(UserError, match="--address 127.0.0.1:1: no Ray cluster"):
+    with pytest.raises(UserError, match=r"--address 127\.0\.0\.1:1: no Ray cluster"):
         Cluster("127.0.0.1:1", 1, 0)

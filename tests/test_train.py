@@ -72,7 +72,7 @@ class InTurn:
                 yield Event(task, "crash", "out of luck")
                 continue
             lines: list[dict[str, Any]] = []
-            task.work(lines.append)
+            task.work(lines.append)  # pyright: ignore[reportArgumentType]
             yield from (Event(task, "report", line) for line in lines)
             yield Event(task, "end")
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from models import dropout
-from pipeline import measured, prepared, results, run, seed_table, streams
+from models import Normalize, dropout
+from pipeline import environment, measured, prepared, results, run, seed_table, streams, verify
 from pipeline.agreement import Agreement, Level, agree
 from pipeline.config import Row, Study
+from pipeline.measured import Run
 from pipeline.plan import PlannedStudy
 from pipeline.seed_table import Table
 
@@ -59,11 +61,12 @@ def test_the_same_training_is_equal(committed: Table, small: Row, data: Path, tm
     assert compared(committed, again, same_bytes=True).level is Level.IDENTICAL
 
 
-def test_another_arithmetic_is_consistent(committed: Table, small: Row, data: Path, tmp_path: Path) -> None:
-    """Broken: a reviewer's other processor would count as a failure to reproduce. Here another layout of the tensors
-    takes other kernels, which round otherwise."""
-    other = small.model_copy(update={"trainer": small.trainer.model_copy(update={"channels_last": False})})
-    found = compared(committed, trained(other, data, tmp_path))
+def test_another_arithmetic_is_consistent(
+    committed: Table, small: Row, data: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """Broken: a reviewer's other processor would count as a failure to reproduce. Here (x − m)·s is x·s − m·s."""
+    monkeypatch.setattr(Normalize, "forward", lambda self, x: x.float() * self.scale - self.mean * self.scale)
+    found = compared(committed, trained(small, data, tmp_path))
     assert found.level is Level.CONSISTENT, found.reason
     assert found.reason.startswith("differences are centred on zero; the first: ")
 
@@ -92,10 +95,10 @@ CODE = {
     "other masks": masks_of_another_epoch,
 }
 ROWS: dict[str, dict[str, Any]] = {
-    "another learning rate": {"optimizer": {"name": "adam", "lr": 0.011}},
-    "another momentum of the norm": {"norm": {"momentum": 0.11}},
+    "another learning rate": {"optimizer": {"name": "adam", "lr": 0.012}},
+    "another momentum of the norm": {"norm": {"momentum": 0.2}},
     "another drop rate": {"dropout": 0.25},
-    "weight decay": {"optimizer": {"name": "adam", "lr": 0.01, "weight_decay": 0.01}},
+    "another layout in memory, hence other masks": {"trainer": {"accelerator": "cpu", "channels_last": False}},
 }
 
 
@@ -130,4 +133,81 @@ def test_shifted_labels_are_found(committed: Table, small: Row, data: Path, tmp_
     assert torch.equal(labels, (prepared.read(data, prepared.TRAIN)[1] + 1) % 3)
     found = compared(committed, trained(small, tmp_path / "data", tmp_path / "runs"))
     assert found.level is Level.DIFFERENT
-    assert "other random numbers or data" in found.reason
+    assert found.reason.startswith("runs begin otherwise: first_train_loss is ")
+
+
+def edited(table: Table, **numbers: float) -> Table:
+    """The table with other numbers at its first seed."""
+    first = table["row"][SEEDS[0]]
+    return {"row": table["row"] | {SEEDS[0]: Run(SEEDS[0], None, first.numbers | numbers)}}
+
+
+def test_a_table_that_was_edited_is_found(committed: Table) -> None:
+    """Broken: somebody could commit better numbers than the outputs hold."""
+    found = compared(edited(committed, test_accuracy=0.999), committed, same_bytes=True)
+    assert found.level is Level.DIFFERENT
+    assert found.reason.startswith(
+        "the outputs have the same bytes, but not these numbers: test_accuracy of seed 0: 0.999"
+    )
+
+
+def test_other_runs_are_named(committed: Table) -> None:
+    """Broken: results with fewer seeds, failed runs or another network would be compared as if they were the same."""
+    failed = {"row": committed["row"] | {2: Run(2, "training loss not finite in epoch 2", {})}}
+    fewer = {"row": {seed: run for seed, run in committed["row"].items() if seed < 2}}
+    unmeasured = {"row": {seed: replace(run, numbers={}) for seed, run in committed["row"].items()}}
+    for other, reason in (
+        (failed, "seed 2 finished, now training loss not finite in epoch 2"),
+        (fewer, "seeds 0, 1, 2, 3, now 0, 1"),
+        (unmeasured, "other numbers were measured: best_epoch, "),
+        (edited(committed, parameters=1.0), "another number of parameters"),
+        ({}, "only in the committed results"),
+    ):
+        found = compared(committed, other)
+        assert found.level is Level.DIFFERENT
+        assert found.reason.startswith(reason)
+    few = compared(fewer, edited(fewer, test_loss=9.0))
+    assert few.reason == "numbers differ, and 2 finished seeds are too few to say by how much they may"
+
+
+def test_verification_needs_a_committed_table(monkeypatch: Patch) -> None:
+    """Broken: a study that nobody has committed would train for hours before that is said."""
+    for words, message in (
+        (["no-such-study"], "reports/no-such-study/results.csv: not in HEAD; run 'dvc repro report@no-such-study'"),
+        ([], "usage:"),
+        (["--all"], "usage:"),
+    ):
+        monkeypatch.setattr("sys.argv", ["verify", *words])
+        with pytest.raises(SystemExit, match=message):
+            verify.main()
+
+
+LOCK = """
+# a comment
+numpy==2.4.6 ; python_full_version < '3' \\
+    --hash=sha256:00
+numpy==2.5.0 ; python_full_version >= '3' \\
+    --hash=sha256:00
+torch==2.15.0 \\
+    --hash=sha256:00
+    # via disharmony
+"""
+
+
+def test_versions_are_held_against_the_lock() -> None:
+    """Broken: a reviewer would not see that another torch computes, or would see pins of another Python."""
+    pinned = environment.locked(LOCK)
+    assert pinned == {"numpy": "2.5.0", "torch": "2.15.0"}
+    assert list(environment.versions({"torch": "2.15.0", "numpy": "2.4.6", "optuna": "5.0"}, pinned)) == [
+        "Not as in requirements.lock: numpy 2.4.6 (locked: 2.5.0), optuna 5.0 (not locked)",
+        "As in requirements.lock: torch 2.15.0",
+    ]
+    assert "torch" in environment.installed()
+
+
+def test_changed_inputs_are_named() -> None:
+    """Broken: a reviewer would look for a machine's roundings where the code was another."""
+    before = {"code": {"deps": [{"path": "a.py", "md5": "1"}, {"path": "b.py", "md5": "1"}]}}
+    after = {"code": {"deps": [{"path": "a.py", "md5": "2"}, {"path": "b.py", "md5": "1"}]}, "train@x": {}}
+    assert verify.changed_inputs(["code", "train@x"], before, after) == ["a.py"]
+    assert not verify.same_outputs("train@x", before, after)

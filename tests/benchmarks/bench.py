@@ -4,7 +4,6 @@ pipeline/python tests/benchmarks/bench.py [--rounds N] [--images N] [--only spee
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import inputs
 import speed
 from contest import ROOT
 
-from pipeline import forkserver
+from pipeline import forkserver, slots
 from pipeline.storage import write_atomically
 
 BATCHES = (32, 128)
@@ -39,7 +38,7 @@ core, the benchmark's own among them."""
 
 def speed_section(rounds: int, images: int, rows: dict[str, str], batches: tuple[int, ...]) -> list[str]:
     """Tables of images per second and of ratios."""
-    cores = len(os.sched_getaffinity(0))
+    cores = slots.cores()
     entrants = speed.cpu_entrants(cores, images)
     contests = {f"{name}, {batch}": inputs.row(name, batch) for name in rows for batch in batches}
     heats, failures = speed.measure(entrants, contests, rounds)

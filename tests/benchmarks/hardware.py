@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from pipeline.slots import cores
+
 
 def name() -> str:
     """The device in a few words: the GPU, or the processor and its cores."""
@@ -17,7 +19,7 @@ def name() -> str:
         return torch.cuda.get_device_name()
     path = Path("/proc/cpuinfo")
     models = re.findall(r"^model name\s*: (.*)$", path.read_text(), re.M) if path.exists() else []
-    return f"{models[0] if models else platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+    return f"{models[0] if models else platform.machine()}, {cores()} cores"
 
 
 def slug() -> str:

@@ -1,7 +1,6 @@
 """Contestant: a Lightning script as most are written: images decoded one by one in loader workers, torchvision
 transforms, torchmetrics, all cores for one run, and the Trainer's defaults."""
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from models.dropout import InvertedDropout
 from pipeline import prepared
 from pipeline.config import Row
 from pipeline.module import make_optimizer
+from pipeline.slots import cores
 
 
 class Pictures(Dataset[Any]):
@@ -71,7 +71,7 @@ def train(row: dict[str, Any], data: Path, gate: Gate) -> None:
     steps = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize(info.mean.flatten().tolist(), info.std.flatten().tolist())]
     )
-    workers = len(os.sched_getaffinity(0))
+    workers = cores()
     loader = DataLoader(Pictures(data, steps), spec.batch, shuffle=True, num_workers=workers, drop_last=True)
     with tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(max_epochs=-1, callbacks=[Slices(gate)], default_root_dir=folder)
