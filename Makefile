@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint launch verify ui serve dashboard lock plot
+.PHONY: help install quickstart test lint launch verify bench bench-gpu ui serve dashboard lock plot
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -43,6 +43,19 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+bench: $(INSTALLED) .bench-keras/log ## Measure this machine's CPU and write reports/benchmarks/<machine>.md
+	$(BIN)/python tests/benchmarks/bench.py
+
+bench-gpu: $(INSTALLED) ## Measure a GPU and write reports/benchmarks/<gpu>.md
+	$(BIN)/python tests/benchmarks/bench_gpu.py
+
+# Where Keras cannot be installed, the benchmark skips it and quotes the last line of this log.
+.bench-keras/log:
+	@mkdir -p .bench-keras
+	@echo "Installing Keras and TensorFlow into .bench-keras: 1.6 GB, for this comparison only"
+	@{ $(BIN)/python -m venv .bench-keras && $(BIN)/python -m uv pip install --python .bench-keras/bin/python keras tensorflow-cpu; } \
+	    >$@ 2>&1 || rm -f .bench-keras/bin/python
 
 ui: $(INSTALLED) ## Open the MLflow UI on http://127.0.0.1:5000
 	@pipeline/python -m pipeline.tracking --links http://127.0.0.1:$(PORT)
