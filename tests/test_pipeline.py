@@ -56,6 +56,7 @@ class Project:
             "datasets": {"digits": {"source": "digits", "train_size": 60, "validation": 0.1}},
             "studies": {"tiny": {"title": "Tiny", "question": "?"}, "other": {"title": "Other", "question": "?"}},
             "rows": {name: BASE.copy() for name in ("a", "b")} | {"d": BASE | {"study": "other"}},
+            "tuned": {},
             "claims": {},
         }
         self.write()
