@@ -33,9 +33,10 @@ class Rates:
 
 
 def learning_rates(results: Sequence[Result]) -> list[Rates]:
-    """The arrangements that were trained at several learning rates, in the order of their first row."""
+    """The arrangements that were trained at several learning rates, in the order of their first row; tuned rows are
+    left out, whose rate others lost to."""
     groups: dict[str, dict[float, Result]] = {}
-    for result in results:
+    for result in (result for result in results if not result.tuning):
         row = result.row.model_dump(exclude={"seeds": True, "published": True, "optimizer": {"lr"}})
         groups.setdefault(repr(row), {})[result.row.optimizer.lr] = result
     return [Rates(dict(sorted(group.items()))) for group in groups.values() if len(group) > 1]

@@ -51,10 +51,11 @@ def order(group: Sequence[Pair]) -> str:
     """Which pairs of rows change places by mean test accuracy, and whether the seeds bear it out."""
     before = sorted(group, key=lambda pair: -_accuracy(pair.untuned))
     after = sorted(group, key=lambda pair: -_accuracy(pair.tuned))
-    names = [" > ".join(f"`{pair.tuned.name}`" for pair in ranked) for ranked in (before, after)]
+    ranked = [[pair.untuned for pair in before], [pair.tuned for pair in after]]
+    names = [" > ".join(f"`{result.name}`" for result in results) for results in ranked]
     swapped = [(first, second) for first, second in combinations(before, 2) if after.index(first) > after.index(second)]
     if not swapped:
-        return f"No: by mean test accuracy it is {names[0]} before and after."
+        return f"No: by mean test accuracy it is {names[0]} untuned and {names[1]} tuned."
     told = "; ".join(_swap(first, second) for first, second in swapped)
     return f"By mean test accuracy it is {names[0]} untuned and {names[1]} tuned. {told}."
 

@@ -88,27 +88,18 @@ def _kind(tuning: Tuned) -> str:
 
 
 def _chosen(tuned: Sequence[tuple[Result, Tuned]]) -> str:
-    from pipeline.importance import importances
-
     head = [
         "row",
+        "values",
+        "importance",
+        "not in the row",
         "complete, pruned, failed trials",
         "best trial",
         "its score",
-        "values",
-        "not in the row",
-        "importance",
     ]
-    lines = []
-    for result, tuning in tuned:
-        states = [sum(trial.state == state for trial in tuning.trials) for state in ("complete", "pruned", "failed")]
-        shares = ", ".join(f"`{key}` {number(share, 0, 100)} %" for key, share in importances(tuning).items())
-        values = ", ".join(f"`{key}` {_shown(value)}" for key, value in tuning.best.values.items())
-        absent = ", ".join(f"`{key}`" for key in tuning.left_out)
-        line = [marked(result), ", ".join(map(str, states)), str(tuning.best.place), number(tuning.best.score, 4)]
-        lines.append([*line, values, absent or NONE, shares or NONE])
     note = (
-        "Importance: the share of the scores' variance over the complete trials that a parameter explains (functional"
+        "The best score is the luckiest of many on the same images; what the values are worth, the seeds above show."
+        " Importance: the share of the scores' variance over the complete trials that a parameter explains (functional"
         " analysis of variance over a random forest). With so few trials it is a hint, and it tells of the range that"
         " was searched: a wide one makes its parameter important."
     )
@@ -119,7 +110,19 @@ def _chosen(tuned: Sequence[tuple[Result, Tuned]]) -> str:
         if trial.reason
     )
     told = f"\n\nFailed trials: {failures}." if failures else ""
-    return f"### Chosen values\n\n{table(head, lines, numbers_from=2)}\n\n{note}{told}"
+    lines = [_choice(result, tuning) for result, tuning in tuned]
+    return f"### Chosen values\n\n{table(head, lines, numbers_from=4)}\n\n{note}{told}"
+
+
+def _choice(result: Result, tuning: Tuned) -> list[str]:
+    from pipeline.importance import importances
+
+    states = [sum(trial.state == state for trial in tuning.trials) for state in ("complete", "pruned", "failed")]
+    values = ", ".join(f"`{key}` {_shown(value)}" for key, value in tuning.best.values.items())
+    shares = ", ".join(f"`{key}` {number(share, 0, 100)} %" for key, share in importances(tuning).items())
+    absent = ", ".join(f"`{key}`" for key in tuning.left_out)
+    line = [marked(result), values, shares or NONE, absent or NONE, ", ".join(map(str, states))]
+    return [*line, str(tuning.best.place), number(tuning.best.score, 4)]
 
 
 def _shown(value: object) -> str:

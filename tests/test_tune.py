@@ -1,4 +1,4 @@
-"""Stage `tune` for real: with DVC, a Journal, MLflow, kills and PostgreSQL. Tests build on each other, in order."""
+"""Stage `tune` for real: DVC, a journal, MLflow, kills, PostgreSQL. The tests build on each other, in order."""
 
 import os
 import shutil
@@ -112,34 +112,37 @@ def start(project: Project, home: Path, **extra: str) -> "subprocess.Popen[str]"
     )  # fmt: skip
 
 
+def complete(process: "subprocess.Popen[str]") -> str:
+    """What a process prints that ends well."""
+    with process:
+        printed, _ = process.communicate()
+    assert process.returncode == 0, printed
+    return printed
+
+
 def test_killed_and_resumed_it_ends_with_the_same_bytes(project: Project, tmp_path: Path) -> None:
     """Broken: a kill would cost or repeat a trial, or change what comes after it."""
     project.params["tuned"]["t"]["tuning"] = TUNING | {"trials": 9, "epochs": 150, "pruner": "median"}
     project.write()
     project.repro("plan")
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = start(project, killed)
-    try:
-        for _ in range(600):
-            time.sleep(0.1)
-            found = trials(journal(killed)) if (killed / ".store" / "optuna" / "journal.log").exists() else []
-            if len(finished(found)) >= 2 and any(trial.state == TrialState.RUNNING for trial in found):
-                break
-            assert process.poll() is None, process.communicate()[0]
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    resumed = start(project, killed)
-    printed, _ = resumed.communicate()
-    assert resumed.returncode == 0, printed
+    with start(project, killed) as process:
+        try:
+            for _ in range(600):
+                time.sleep(0.1)
+                found = trials(journal(killed)) if (killed / ".store" / "optuna" / "journal.log").exists() else []
+                if len(finished(found)) >= 2 and any(trial.state == TrialState.RUNNING for trial in found):
+                    break
+                assert process.poll() is None, process.communicate()[0]
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    printed = complete(start(project, killed))
     found = trials(journal(killed))
     assert finished(found) == Counter(range(9))
     assert 1 <= sum(trial.state == TrialState.FAIL for trial in found) <= 3
     assert printed.count("t trial ") < 9
     after = outputs(project)
-    alone = start(project, whole, DISHARMONY_JOBS="1")
-    printed, _ = alone.communicate()
-    assert alone.returncode == 0, printed
+    complete(start(project, whole, DISHARMONY_JOBS="1"))
     assert outputs(project) == after
 
 
@@ -176,8 +179,8 @@ def test_two_processes_share_a_database(project: Project, postgresql: str, tmp_p
     alone = outputs(project)
     homes = [tmp_path / "one", tmp_path / "other"]
     processes = [start(project, home, OPTUNA_STORAGE=postgresql, DISHARMONY_JOBS="2") for home in homes]
-    printed = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], printed
+    for process in processes:
+        complete(process)
     storage = RDBStorage(postgresql)
     assert len(optuna.get_all_study_names(storage)) == 1
     found = trials(storage)
