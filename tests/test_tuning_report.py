@@ -137,7 +137,7 @@ def test_the_figures_show_every_trial(results: dict[str, Result]) -> None:
         assert len(panels) == 2 * 3
         for axes in panels:
             drawn = [line for line in axes.lines if line.get_linestyle() == "None"]
-            assert sum(len(line.get_xydata()) for line in drawn) == 8
+            assert sum(len(line.get_xydata()) for line in drawn) == 8  # pyright: ignore[reportArgumentType]
         assert len(tuning_charts.budget_figure(searches).axes) == 2
 
 
