@@ -69,10 +69,8 @@ class Cluster:
     here = False
 
     def __init__(self, address: str, cpus: float, gpus: float) -> None:
-        if address.startswith("ray://"):
-            raise UserError(
-                f"--address {address}: Ray clients stream nothing; launch on a node, with HOST:PORT or auto"
-            )
+        if address != "auto":
+            _check_address(address)
         self._cpus, self._gpus = cpus, gpus
         with TemporaryDirectory() as folder:
             for path in (path for pattern in CODE for path in paths.ROOT.glob(pattern)):
@@ -143,6 +141,19 @@ class Cluster:
             files = [folder / name for name in (prepared.FIT_FILE, prepared.TEST_FILE)]
             self._images[folder] = store.data_digest(folder), {file.name: ray.put(file.read_bytes()) for file in files}
         return self._images[folder]
+
+
+def _check_address(address: str) -> None:
+    """Whether somebody listens there; Ray itself would try for minutes.
+
+    Raises:
+        UserError: nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--address {address}: no Ray cluster; HOST:PORT of its head, or auto ({error})") from None
 
 
 def _unpack(files: dict[str, bytes], folder: Path) -> None:

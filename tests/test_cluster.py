@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster of two nodes, which are processes of this machine."""
+"""Runs on a real Ray cluster, whose nodes are processes of this machine."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -17,14 +17,14 @@ MakeRow = Callable[..., Row]
 
 
 @pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, list[Any]]]:
-    """A cluster whose head computes nothing, and its two nodes of one core."""
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster whose head computes nothing; nodes are added as processes of this machine."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
-        yield cluster, [cluster.add_node(num_cpus=1) for _ in range(2)]
+        yield cluster
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -35,33 +35,32 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_a_lost_node_loses_nothing(
-    nodes: tuple[Any, list[Any]], worker_server: None, data: Path, make_row: MakeRow, tmp_path: Path
+    cluster: Any, worker_server: None, data: Path, make_row: MakeRow, tmp_path: Path
 ) -> None:
     """Broken: a run on a cluster would differ from one at home, or vanish with its node."""
     from pipeline.cluster import Cluster
 
-    row = make_row(epochs=60)
+    row = make_row(epochs=100)
     at_home = [Task(row, seed, data, tmp_path / f"home{seed}") for seed in range(3)]
     away = [Task(row, seed, data, tmp_path / f"away{seed}") for seed in range(3)]
     for task in (*at_home, *away):
         task.folder.mkdir()
     assert [event.kind for event in workers.do_all(at_home)].count("end") == 3
-    cluster, (first, _) = nodes
-    kinds = []
-    for event in Cluster(cluster.address, cpus=1, gpus=0).do_all(away):
+    lossy, kinds = cluster.add_node(num_cpus=1), list[str]()
+    for event in Cluster(cluster.address, cpus=0.5, gpus=0).do_all(away):
         kinds.append(event.kind)
-        if kinds == ["start", "start"]:
-            cluster.remove_node(first, allow_graceful=False)
-    assert kinds.count("lost") == 1
+        if kinds == ["start"]:
+            cluster.add_node(num_cpus=1)
+            cluster.remove_node(lossy, allow_graceful=False)
+    assert kinds.count("lost") in (1, 2)
     assert kinds.count("end") == 3
     assert [digests(task.folder) for task in away] == [digests(task.folder) for task in at_home]
 
 
 def test_a_cluster_that_is_not_there_is_one_line() -> None:
-    """Broken: a wrong address would be a traceback."""
+    """Broken: a wrong address would be a traceback, or minutes of silence."""
     from pipeline.cluster import Cluster
 
-    with pytest.raises(UserError, match=r"--address ray://host: Ray clients"):
-        Cluster("ray://host", 1, 0)
-    with pytest.raises(UserError, match=r"--address 127\.0\.0\.1:1: no Ray cluster"):
-        Cluster("127.0.0.1:1", 1, 0)
+    for address in ("ray://127.0.0.1:1", "127.0.0.1:1", "nowhere"):
+        with pytest.raises(UserError, match=f"--address {address}: no Ray cluster; HOST:PORT of its head"):
+            Cluster(address, 1, 0)
