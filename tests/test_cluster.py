@@ -1,0 +1,66 @@
+"""Runs on a real Ray cluster, whose nodes are processes of this machine."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import workers
+from pipeline.config import Row
+from pipeline.errors import UserError
+from pipeline.workers import Task
+
+ray = pytest.importorskip("ray", reason="Ray is not installed; it comes with the extra `cluster`")
+MakeRow = Callable[..., Row]
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster whose head computes nothing; nodes are added as processes of this machine."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {file.name: hashlib.md5(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+
+
+def test_a_lost_node_loses_nothing(
+    cluster: Any, worker_server: None, data: Path, make_row: MakeRow, tmp_path: Path
+) -> None:
+    """Broken: a run on a cluster would differ from one at home, or vanish with its node."""
+    from pipeline.cluster import Cluster
+
+    row = make_row(epochs=100)
+    at_home = [Task(row, seed, data, tmp_path / f"home{seed}") for seed in range(3)]
+    away = [Task(row, seed, data, tmp_path / f"away{seed}") for seed in range(3)]
+    for task in (*at_home, *away):
+        task.folder.mkdir()
+    assert [event.kind for event in workers.do_all(at_home)].count("end") == 3
+    lossy, kinds = cluster.add_node(num_cpus=1), list[str]()
+    for event in Cluster(cluster.address, cpus=0.5, gpus=0).do_all(away):
+        kinds.append(event.kind)
+        if kinds == ["start"]:
+            cluster.add_node(num_cpus=1)
+            cluster.remove_node(lossy, allow_graceful=False)
+    assert kinds.count("lost") in (1, 2)
+    assert kinds.count("end") == 3
+    assert [digests(task.folder) for task in away] == [digests(task.folder) for task in at_home]
+
+
+def test_a_cluster_that_is_not_there_is_one_line() -> None:
+    """Broken: a wrong address would be a traceback, or minutes of silence."""
+    from pipeline.cluster import Cluster
+
+    for address in ("ray://127.0.0.1:1", "127.0.0.1:1", "nowhere"):
+        with pytest.raises(UserError, match=f"--address {address}: no Ray cluster; HOST:PORT of its head"):
+            Cluster(address, 1, 0)
