@@ -23,7 +23,7 @@ def cost_table(groups: Groups, runs: Sequence[Run]) -> str:
             if run.data.tags["row"] == result.name:
                 machines.setdefault((_machine(run), run.data.tags.get("jobs", NONE)), []).append(run)
         for place, some in machines.items():
-            numbers = [number(_mean(some, "seconds"), 1), number(_mean(some, "images_per_second"), 0)]
+            numbers = [number(_mean(some, "seconds"), 3), number(_mean(some, "images_per_second"), 0)]
             lines.append([f"`{result.name}`", *place, str(len(some)), *numbers])
     note = (
         "Means over runs. Seconds are those of all epochs with their evaluation, of runs that were not interrupted;"

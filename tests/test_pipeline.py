@@ -152,7 +152,7 @@ def test_metrics_plots_and_parameters_are_dvcs(project: Project) -> None:
     assert "curves.csv" in project.run("dvc", "plots", "show", "--json")
 
 
-def test_the_logged_model_predicts(project: Project) -> None:
+def test_the_logged_model_predicts(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: the model in MLflow could not be loaded, or would not be the one that was tested."""
     import mlflow
     import torch
@@ -161,7 +161,9 @@ def test_the_logged_model_predicts(project: Project) -> None:
 
     from pipeline import prepared
 
-    mlflow.set_tracking_uri(f"sqlite:///{project.folder / '.mlflow' / 'mlflow.db'}")
+    uri = f"sqlite:///{project.folder / '.mlflow' / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # MLflow sets it too, and would leave it to the tests that follow
+    mlflow.set_tracking_uri(uri)
     found = project.mlflow_run("tiny", "a")
     model = pytorch.load_model(f"runs:/{found.info.run_id}/model")
     images, _ = prepared.read(project.folder / "data" / "digits", prepared.TEST)
