@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import nn
 
 from models import PRESETS, Backbone, Sentence, SentenceError, build
+from models.sentence import nearest
 
 
 def main() -> None:
@@ -68,7 +69,7 @@ def from_row(name: str) -> tuple[Backbone, Sentence, tuple[int, int, int]]:
         sys.exit(f"error: {error}")
     rows = params.rows | params.tuned
     if name not in rows:
-        raise SentenceError("network", f"no row '{name}' in params.yaml; known: {', '.join(rows)}")
+        raise SentenceError("network", f"no row '{name}' in params.yaml{nearest(name, rows)}")
     data = paths.prepared(rows[name].dataset)
     return *rows[name].network(), prepared.info(data).shape if data.exists() else (3, 32, 32)
 

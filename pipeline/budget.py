@@ -22,6 +22,19 @@ class Best:
     high: float
 
 
+def counted(scores: Sequence[float], states: Sequence[str], lowest: bool) -> list[float]:
+    """Scores as they count towards the best: a pruned trial cannot win, whatever it had reached, and so counts as the
+    worst of the complete ones.
+
+    Args:
+        scores: of N trials, one of them complete.
+        states: of each, `complete`, `pruned` or `failed`.
+        lowest: whether a low score is a good one.
+    """
+    worst = (max if lowest else min)(score for score, state in zip(scores, states, strict=True) if state == "complete")
+    return [worst if state == "pruned" else score for score, state in zip(scores, states, strict=True)]
+
+
 def best_of(scores: Sequence[float], n: int, lowest: bool) -> Best:
     """The best of n trials that are drawn, with replacement, from those that were made.
 

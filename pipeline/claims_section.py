@@ -15,8 +15,8 @@ NOTE = (
     " beyond it. A claim is decided where the paired t test, corrected for the number of claims (Holm), is sure at"
     f" {100 * ALPHA:.0f} %, and the bootstrap interval of the share of seeds won lies over one half and reaches over"
     " three quarters (Bouthillier et al. 2021). A run that diverged counts as a guess: accuracy 1/K and loss log K of"
-    " K classes, AUC ½; for other numbers its seed is left out. The seeds that are missing are an estimate for one"
-    " more look, with a chance of 80 %: looking after each seed would decide too often."
+    " K classes, AUC ½, one epoch more than it may train; for other numbers its seed is left out. The seeds that are"
+    " missing are an estimate for one more look, with a chance of 80 %: looking after each seed would decide too often."
 )
 
 
@@ -96,7 +96,10 @@ def _described(verdict: Verdict) -> str:
 def _details(verdict: Verdict) -> str:
     case = verdict.case
     found = case.quantity
-    rows = ", ".join(f"`{row}` {interval(mean, found.digits, found.scale)}" for row, mean in case.rows.items())
+    rows = ", ".join(
+        f"`{row}`{' †' * (row in case.leaking)} {interval(mean, found.digits, found.scale)}"
+        for row, mean in case.rows.items()
+    )
     parts = [f"- `{case.name}`, {verdict.decision}. {cell(case.claim.source)}. `{case.claim.test}`."]
     if rows:
         parts.append(f"{found.meaning.capitalize()}{f', {found.unit}' if found.unit else ''}: {rows}.")

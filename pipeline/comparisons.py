@@ -42,7 +42,8 @@ def _robust(group: Sequence[Result], several: bool) -> str:
         wins = NONE
         if result is not best and differences:
             found = improvement([differences])
-            wins = _ends(Interval(found.share[0], found.low[0], found.high[0]), 2, 1)
+            ends = (found.low[0], found.high[0]) if len(differences) > 1 else (None, None)
+            wins = _ends(Interval(found.share[0], *ends), 2, 1)
         listed = list(values.values())
         means = (bootstrap(listed, statistic) for statistic in (np.mean, interquartile_mean))
         lines.append([marked(result), *(_ends(mean, 2, 100) for mean in means), wins])

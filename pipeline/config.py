@@ -373,11 +373,14 @@ def _check_row(key: str, row: Row, params: Params) -> None:
     from models import SentenceError
     from models.sentence import nearest
 
+    if contrasts.NUMBER.fullmatch(key.partition(".")[2]):
+        raise UserError(f"{key}: a claim would take this name for a number; put a letter in front")
     for part, value, known in (("study", row.study, params.studies), ("dataset", row.dataset, params.datasets)):
         if value not in known:
             raise UserError(f"{key}.{part}: no {part} '{value}'{nearest(value, known)}")
     dataset = params.datasets[row.dataset]
-    if row.select_on == "validation" and not dataset.validation and (row.keep == "best" or row.early_stopping):
+    looks = row.keep == "best" or row.early_stopping or row.schedule.name == "plateau"
+    if row.select_on == "validation" and not dataset.validation and looks:
         raise UserError(
             f"{key}.select_on: validation, but datasets.{row.dataset}.validation is 0;"
             " hold images out there, or select_on: test"

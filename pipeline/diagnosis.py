@@ -99,7 +99,7 @@ def _statistics(
         networks["moving"] = recalibrate.moving(network, batches(enough))
         networks["exact"] = recalibrate.exact(network, lambda: batches(len(epochs)))
         report({"done": 1})
-        layers = shift.shifts(network, shift.observe(network, batches(enough)), networks["exact"])
+        layers = shift.shifts(network, networks["exact"], lambda: batches(enough))
     numbers: Numbers = {}
     for split, number in (("val", prepared.VALIDATION), ("test", prepared.TEST)):
         images, labels = prepared.read(data, number)
@@ -112,8 +112,9 @@ def _statistics(
 def _company(model: nn.Sequential, data: Path, epochs: "Epochs") -> Numbers:
     """The same subjects and others for all rows and seeds of a data set."""
     images, labels = prepared.read(data, prepared.TEST)
+    most = {prepared.TEST: modes.SUBJECTS, prepared.TRAIN: modes.others(epochs.batch)}
     subjects, others = (
-        torch.randperm(len(some), generator=streams.generator(0, "diagnose company", split))[: modes.SUBJECTS]
+        torch.randperm(len(some), generator=streams.generator(0, "diagnose company", split))[: most[split]]
         for split, some in ((prepared.TEST, images), (prepared.TRAIN, epochs.images))
     )
     device = epochs.images.device

@@ -1,5 +1,6 @@
 """The report's sections on what the stage `diagnose` measures, a function per section; empty where nothing applies."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from pipeline.measured import Result
@@ -24,6 +25,18 @@ def _mean(values: Mapping[int, float], digits: int, scale: float = 1.0, sign: bo
     return interval(mean_interval(list(values.values())) if values else None, digits, scale, sign)
 
 
+def _geometric(values: Mapping[int, float], digits: int) -> str:
+    """Geometric mean over seeds and its interval, those of the logarithms: ratios multiply."""
+    if not values:
+        return NONE
+    found = mean_interval([math.log(value) for value in values.values()])
+    middle = number(math.exp(found.mean), digits)
+    if found.low is None or found.high is None:
+        return middle
+    low, high = (number(math.exp(end), digits) for end in (found.low, found.high))
+    return f"{middle} ({low} to {high})"
+
+
 def shifted(results: Sequence[Result]) -> list[Result]:
     """The rows that have batch norms and were diagnosed."""
     return [result for result in results if result.diagnosis and result.diagnosis.shifts("ratio")]
@@ -44,9 +57,11 @@ def shift_words(results: Sequence[Result]) -> str:
         " norm's shift contains what the norms before it hand on, which multiplies along a stack without shortcuts;"
         " alone is without that, all norms before it having exact statistics. Without dropout a shift is not quite 1:"
         " the running variance still holds batches of older weights. A formula applies where dropout stands directly"
-        " before the norm (a) or before the weights whose output it takes (b); it speaks of the nearest dropout alone."
+        " before the norm (a) or before the weights whose output it takes (b); it speaks of the nearest dropout alone,"
+        " and takes the moments of its inputs, like alone, with all norms before it exact."
         " Formula (b) takes one mean, one variance and one correlation for all inputs of a unit; the last column gives"
-        " each input its own. The published range is over networks, as far as the publication gives one."
+        " each input its own. Means over seeds are geometric, with 95 % intervals of the logarithm, since shifts"
+        " multiply. The published range is over networks, as far as the publication gives one."
     )
     return f"{table(head, map(_shift_line, results))}\n\n{note}"
 
@@ -69,11 +84,11 @@ def _shift_line(result: Result) -> list[str]:
     assert result.diagnosis
     published, layers = result.row.published, next(iter(filter(None, result.diagnosis.layers.values())))
     known = published.shift if published else None
-    line = [marked(result), *(_mean(result.diagnosis.shifts(column), 3) for column in ("ratio", "ratio_alone"))]
+    line = [marked(result), *(_geometric(result.diagnosis.shifts(column), 3) for column in ("ratio", "ratio_alone"))]
     line.append("–".join(number(value, 2) for value in known) if known else NONE)
     line.append(f"{sum('predicted' in layer for layer in layers)} of {len(layers)}")
     columns = ("ratio", "ratio_alone", "predicted", "predicted_by_input")
-    return line + [_mean(result.diagnosis.shifts(column, predicted_only=True), 3) for column in columns]
+    return line + [_geometric(result.diagnosis.shifts(column, predicted_only=True), 3) for column in columns]
 
 
 def _statistics(results: Sequence[Result]) -> str:

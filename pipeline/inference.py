@@ -1,5 +1,6 @@
 """A trained network from its files, and what it says of images."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pipeline.config import Row
 from pipeline.prepared import Info
 
 BATCH = 128
-"""Images that are computed at once."""
+"""Images that are computed at once, at most."""
 
 
 def load(row: Row, info: Info, weights: Path) -> nn.Sequential:
@@ -41,7 +42,8 @@ def logits(network: nn.Module, images: Tensor, done: Callable[[int], None] = lam
     """
     parts = []
     with torch.inference_mode():
-        for batch in images.split(BATCH):
+        # In equal parts: a last part of one image is too few for norms without running statistics.
+        for batch in images.tensor_split(math.ceil(len(images) / BATCH)):
             parts.append(network(batch))
             done(sum(map(len, parts)))
     return torch.cat(parts)

@@ -4,7 +4,8 @@
 
 It ends as `dvc repro report@vgg2` would, with the same bytes: first DVC brings up to date what the rows
 depend on, then the runs of all stale rows go through one pool, and their outputs are recorded in
-dvc.lock; then DVC goes on. A crash stops nothing else. After a kill the same command resumes.
+dvc.lock; then the same for tuned rows, which DVC tunes before, on this machine; then DVC goes on. A crash
+stops nothing else. After a kill the same command resumes.
 """
 
 if __name__ == "__main__":
@@ -13,6 +14,7 @@ if __name__ == "__main__":
     forkserver.start()  # first: it imports what workers need while this process imports what it needs
 
 import argparse
+import os
 import sys
 
 from pipeline import plan, stages
@@ -25,6 +27,8 @@ WHAT = "Trains the stale rows that some stages need side by side, records them, 
 @command
 def main() -> None:
     arguments = parse(sys.argv[1:])
+    if arguments.jobs:
+        os.environ["DISHARMONY_JOBS"] = str(arguments.jobs)  # also for the stages that DVC runs
     launch(arguments.targets, make_engine(arguments))
 
 
@@ -50,7 +54,7 @@ def _positive(word: str) -> int:
 def make_engine(arguments: argparse.Namespace) -> Engine:
     """The engine that the command line names."""
     if arguments.engine == "local":
-        return ThisMachine(arguments.jobs)
+        return ThisMachine()
     from pipeline.cluster import Cluster
 
     return Cluster(arguments.address, arguments.num_cpus, arguments.num_gpus)
@@ -62,22 +66,34 @@ def launch(targets: list[str], engine: Engine) -> None:
     Raises:
         UserError: rows have no outputs; all others are recorded.
     """
-    rows, before = stages.needed(targets)
+    for kind in stages.KINDS:
+        _train(kind, targets, engine)
+    stages.repro(targets)
+
+
+def _train(kind: str, targets: list[str], engine: Engine) -> None:
+    """Trains and records the stale rows of one kind.
+
+    Raises:
+        UserError: as `launch`.
+    """
+    trains, before = stages.needed(targets, kind)
     if before:
         stages.repro(before)
-    stale = stages.stale(rows)
-    print(f"{len(stale)} of {len(rows)} rows to train", file=sys.stderr)
+    stale = {name.partition("@")[2]: (name, inputs) for name, inputs in stages.stale(trains).items()}
+    if not trains:
+        return
+    print(f"{len(stale)} of {len(trains)} rows to {kind}", file=sys.stderr)
     problems = train_rows({row: plan.read_row(row) for row in stale}, engine)
-    done = {row: inputs for row, inputs in stale.items() if row not in problems}
+    done = {name: inputs for row, (name, inputs) in stale.items() if row not in problems}
     if done:
         print(f"recording {len(done)} rows in dvc.lock", file=sys.stderr)
-        for row in stages.record(done):
-            problems[row] = f"{row}: what it depends on has changed while it trained; launch again"
+        for name in stages.record(done):
+            problems[name] = f"{name}: what it depends on has changed while it trained; launch again"
     for problem in problems.values():
         print(problem, file=sys.stderr)
     if problems:
         raise UserError(f"{len(problems)} of {len(stale)} rows have no outputs, see above; all others are recorded")
-    stages.repro(targets)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from pipeline import forkserver, paths, store
 from pipeline.complaints import one_line
 from pipeline.config import Row, TunedRow
@@ -112,7 +114,8 @@ def unlogged_trials(tuning: str | None = None) -> list[LoggedTrial]:
         if entry and entry["state"] == "pending" and store.result(path.parent):
             about = entry["about"]
             if about["tuning"] == tuning or not is_tuning(about["study"], about["name"]):
-                found.append(LoggedTrial(**(about | {"row": TunedRow.model_validate(about["row"])})))
+                with contextlib.suppress(ValidationError):  # of another version's keys, which nobody can log any more
+                    found.append(LoggedTrial(**(about | {"row": TunedRow.model_validate(about["row"])})))
     return found
 
 
@@ -135,7 +138,8 @@ def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
             if entry["state"] == "logged":
                 runs.pop(identity, None)
             elif identity not in runs and not is_training(about["study"], about["name"]):
-                runs[identity] = _run(about)
+                with contextlib.suppress(ValidationError):  # as above
+                    runs[identity] = _run(about)
     return list(runs.values())
 
 

@@ -8,10 +8,15 @@ from torch import Tensor, nn
 from pipeline import streams
 
 SUBJECTS = 256
-"""Test images whose predictions are followed at most, and training images that keep them company at most."""
+"""Test images whose predictions are followed at most."""
 
 DEALS = 10
 """How often each of them is put into a new company."""
+
+
+def others(batch: int) -> int:
+    """How many training images keep them company: as many as the subjects, or four batches of them."""
+    return max(SUBJECTS, 4 * batch)
 
 
 def with_batch_statistics(network: nn.Sequential) -> nn.Sequential:
@@ -62,9 +67,12 @@ def company(
     Returns:
         `company_sd`, the standard deviation of the true class's probability over the deals; `company_changed`, the
         share of deals whose predicted class is not the image's most frequent one; both are means over the subjects.
+        Nothing where all images fit into one batch, whose company is always the same.
     """
     pool = torch.cat([subjects, others])
     pool = pool[: len(pool) // batch * batch]
+    if len(pool) < 2 * batch:
+        return {}
     followed = min(len(subjects), len(pool))
     network = with_batch_statistics(network)
     draws = streams.generator(seed, "diagnose company")

@@ -127,9 +127,11 @@ def _read(kind: str, name: str, adapter: TypeAdapter[T]) -> T:
     try:
         return adapter.validate_json(path.read_bytes())
     except FileNotFoundError:
-        known = sorted(other.stem for other in path.parent.glob("*.json"))
-        hint = f"known: {', '.join(known)}" if known else "run 'dvc repro plan' first"
-        raise UserError(f"{kind}: no '{name}' in the plan; {hint}") from None
+        from models.sentence import nearest
+
+        known = [other.stem for other in path.parent.glob("*.json")]
+        hint = nearest(name, known) if known else "; run 'dvc repro plan' first"
+        raise UserError(f"{kind}: no '{name}' in the plan{hint}") from None
     except ValidationError:
         raise UserError(f"{paths.shown(path)}: not as `plan` writes it; run 'dvc repro -f plan'") from None
 

@@ -12,6 +12,9 @@ from pipeline.stats import ROUNDING
 POWER = 0.8
 """Chance of deciding that a number of seeds should give."""
 
+FEWEST = 3
+"""Of two differences the corrected effect is 0, whatever they are."""
+
 MOST = 500
 """More seeds than this are nobody's plan."""
 
@@ -48,7 +51,7 @@ def seeds_needed(n: int, mean: float, deviation: float, alpha: float = ALPHA) ->
     the answer is a rough one.
 
     Args:
-        n: seeds so far, 2 or more.
+        n: seeds so far, FEWEST or more.
         mean, deviation: of their differences.
         alpha: as in `power`.
 

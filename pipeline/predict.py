@@ -60,6 +60,12 @@ def files(name: str) -> list[Path] | str:
     """The files that an argument means: itself, the images in a folder and below, or what a pattern matches, sorted;
     or why it means none."""
     path = Path(name)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        return str(error.strerror)
     if path.is_dir():
         suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
         found = [each for each in path.rglob("*") if each.suffix.lower() in suffixes and not each.name.startswith(".")]

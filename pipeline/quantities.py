@@ -98,6 +98,13 @@ def _diagnosed(column: str, less: str | None = None) -> Callable[[Measured], dic
     return read
 
 
+def _log_shift(result: Measured) -> dict[int, float]:
+    """A shift is a ratio, and the shifts of a stack multiply: what adds up, and what a mean and a t test take, is its
+    logarithm."""
+    shifts = result.diagnosis.shifts("ratio") if result.diagnosis else {}
+    return {seed: math.log(value) for seed, value in shifts.items()}
+
+
 def _by_seed(result: Measured, values: list[Any]) -> dict[int, Any]:
     return dict(zip(result.finished, values, strict=True))
 
@@ -118,8 +125,9 @@ QUANTITIES = {
     "best_epoch": _epochs("epoch of the kept weights", _column("best_epoch")),
     "unsteadiness": _nats("mean change of the validation loss per epoch, second half of training", _unsteadiness),
     "shift": Quantity(
-        "variance shift, mean over layers of max(real/moving, moving/real)",
-        lambda result: result.diagnosis.shifts("ratio") if result.diagnosis else {},
+        "natural logarithm of the variance shift, the mean over layers of max(real/moving, moving/real)",
+        _log_shift,
+        unit="ln",
         digits=3,
     ),
     "regained_accuracy": _fraction(

@@ -7,6 +7,7 @@ up to `parallel`, on any number of machines, and after any kill; Optuna's own or
 nothing, because every place gets a study in memory of its own.
 """
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -33,6 +34,11 @@ Direction = Literal["minimize", "maximize"]
 def direction(tuning: Tuning) -> Direction:
     """Optuna's word for what is better."""
     return "minimize" if tuning.objective == "val_loss" else "maximize"
+
+
+def chance(tuning: Tuning, classes: int) -> float:
+    """The score of guessing among so many classes, which a run that has diverged is worth."""
+    return math.log(classes) if tuning.objective == "val_loss" else 1 / classes
 
 
 def distributions(row: Row, tuning: Tuning) -> dict[str, BaseDistribution]:

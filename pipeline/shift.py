@@ -13,7 +13,7 @@ they are gone through again.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,13 +153,15 @@ def observe(network: nn.Sequential, batches: Iterable[Tensor]) -> dict[int, Obse
     return {place: Observed(one.mean.value, one.variance.value, inputs.get(place)) for place, one in got.items()}
 
 
-def shifts(network: nn.Sequential, observed: dict[int, Observed], exact: nn.Sequential) -> list[dict[str, Any]]:
+def shifts(
+    network: nn.Sequential, exact: nn.Sequential, batches: Callable[[], Iterable[Tensor]]
+) -> list[dict[str, Any]]:
     """The shift of each batch norm, in network order.
 
     Args:
         network: in test mode, as training has left it.
-        observed: what its norms get.
         exact: the network with the statistics of `recalibrate.exact`.
+        batches: gives the training data, as many batches as are `enough`, the same at each call.
 
     Returns:
         Per layer: `layer`, its name; `channels`; `moving` and `real` as above; `ratio`, real by moving, and `shift`;
@@ -167,13 +169,15 @@ def shifts(network: nn.Sequential, observed: dict[int, Observed], exact: nn.Sequ
         hand on; `q05` … `q95`, quantiles of the channels' ratios (the norm's eps is added to both sides, so that a
         channel that never varies counts as unshifted); `case`; `predicted`, the formula's ratio of real by moving;
         `predicted_by_input`, the same without assuming that all inputs are alike. The last three are None where no
-        formula applies.
+        formula applies. A formula knows of one dropout, so it is given the moments that the norm's inputs have in
+        `exact`, and stands beside `ratio_alone`.
     """
     layers, names, norms = list(network), [name for name, _ in network.named_children()], running_norms(network)
+    observed, alone = observe(network, batches()), observe(exact, batches())
     return [
         {"layer": names[place]}
         | _shift(norm, observed[place].variance, _running(norms_exact))
-        | _predicted(layers, place, observed[place])
+        | _predicted(layers, place, alone[place])
         for (place, norm), norms_exact in zip(norms.items(), running_norms(exact).values(), strict=True)
     ]
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import Stage
 
-TRAIN = "train@"
+KINDS = ("train", "train-tuned")
+"""The stages that train rows. A tuned row can be told stale only once it is tuned, so these come last."""
 
 Inputs = dict[str, str]
 """The digests of what a stage depends on, by path, as dvc.lock holds them."""
@@ -37,11 +38,12 @@ def _project() -> Iterator["Repo"]:
         raise UserError(one_line(error)) from None
 
 
-def needed(targets: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The rows that targets need, and the stages that those rows need, both in the order in which DVC runs them.
+def needed(targets: Sequence[str], kind: str) -> tuple[list[str], list[str]]:
+    """The stages of a kind that targets need, and those that these need, both in the order in which DVC runs them.
 
     Args:
         targets: names of stages, as `dvc repro` takes them; none for all.
+        kind: one of KINDS.
 
     Raises:
         UserError: there is no such stage, or DVC cannot read its files.
@@ -51,31 +53,31 @@ def needed(targets: Sequence[str]) -> tuple[list[str], list[str]]:
     with _project() as project:
         graph = project.index.graph
         wanted = plan_repro(graph, [stage for target in targets or [None] for stage in project.stage.collect(target)])
-        rows = [stage for stage in wanted if stage.addressing.startswith(TRAIN)]
-        before = [stage.addressing for stage in plan_repro(graph, rows) if stage not in rows] if rows else []
-        return [stage.addressing.removeprefix(TRAIN) for stage in rows], before
+        trains = [stage for stage in wanted if stage.addressing.startswith(f"{kind}@")]
+        before = [stage.addressing for stage in plan_repro(graph, trains) if stage not in trains] if trains else []
+        return [stage.addressing for stage in trains], before
 
 
-def stale(rows: Sequence[str]) -> dict[str, Inputs]:
-    """Those of some rows that differ from dvc.lock, with what they are to be trained on."""
+def stale(names: Sequence[str]) -> dict[str, Inputs]:
+    """Those of some stages that differ from dvc.lock, with what they depend on."""
     with _project() as project:
-        stages = {row: _stage(project, row) for row in rows}
-        return {row: _inputs(stage) for row, stage in stages.items() if stage.status()}
+        stages = {name: _stage(project, name) for name in names}
+        return {name: _inputs(stage) for name, stage in stages.items() if stage.status()}
 
 
-def record(rows: Mapping[str, Inputs]) -> list[str]:
-    """Writes the outputs of rows into DVC's cache and dvc.lock, as `dvc commit -f` does.
+def record(done: Mapping[str, Inputs]) -> list[str]:
+    """Writes the outputs of stages into DVC's cache and dvc.lock, as `dvc commit -f` does.
 
     Args:
-        rows: what they were trained on, as `stale` gave it.
+        done: what they depended on, as `stale` gave it.
 
     Returns:
-        Rows that were not recorded, because what they were trained on has changed since.
+        Stages that were not recorded, because what they depend on has changed since.
     """
     with _project() as project:
-        stages = {row: _stage(project, row) for row in rows}
-        changed = [row for row, stage in stages.items() if _inputs(stage) != rows[row]]
-        recorded = [stage for row, stage in stages.items() if row not in changed]
+        stages = {name: _stage(project, name) for name in done}
+        changed = [name for name, stage in stages.items() if _inputs(stage) != done[name]]
+        recorded = [stage for name, stage in stages.items() if name not in changed]
         for stage in recorded:
             stage.save()
             stage.commit()
@@ -94,8 +96,8 @@ def repro(targets: Sequence[str]) -> None:
         raise UserError("dvc repro failed, see above")
 
 
-def _stage(project: "Repo", row: str) -> "Stage":
-    (stage,) = project.stage.collect(f"{TRAIN}{row}")
+def _stage(project: "Repo", name: str) -> "Stage":
+    (stage,) = project.stage.collect(name)
     return stage
 
 

@@ -128,13 +128,17 @@ class Lock:
         path = paths.STORE / "locks" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(path, timeout=-1 if wait else 0)
-        self._owner = path.with_suffix(".owner")
+        self._owner = path.with_name(f"{name}.owner")
 
     def __enter__(self) -> "Lock":
         try:
             self._lock.acquire()
         except Timeout:
-            raise Locked(self._owner.read_text() if self._owner.exists() else "unknown") from None
+            try:
+                owner = self._owner.read_text()
+            except FileNotFoundError:  # it has just begun, or is just leaving
+                owner = "unknown"
+            raise Locked(owner) from None
         self._owner.write_text(str(os.getpid()))
         return self
 
@@ -191,8 +195,8 @@ def _is_held(name: str) -> bool:
 class Attempt:
     """Whether the last run of a stage was completed, to tell a forced rerun from a resumed one.
 
-    DVC runs a stage again for a reason: something that it depends on has changed, or `-f`, or its last
-    run did not complete. Only the second wants work done again that the store holds.
+    DVC runs a stage again for a reason: something that it depends on has changed, or `-f`, or its last run did not
+    complete, or its outputs are in no cache, as in a new clone. Only `-f` wants work done again that the store holds.
 
     Args:
         parts: where the store notes it: `rows` or `tunings`, study and row, or `studies` and study.
@@ -201,9 +205,9 @@ class Attempt:
     def __init__(self, *parts: str) -> None:
         self._path = paths.STORE.joinpath(*parts[:-1], f"{parts[-1]}.json")
 
-    def unfinished(self) -> bool:
-        """The stage has begun and not been completed: it was killed."""
-        return (read_json(self._path) or {}).get("state") == "begun"
+    def completed(self) -> bool:
+        """The stage was run here, and was not killed."""
+        return (read_json(self._path) or {}).get("state") == "complete"
 
     def begin(self) -> None:
         write_json(self._path, {"state": "begun"})
@@ -219,7 +223,7 @@ def is_forced(stage: str | None, attempt: Attempt) -> bool:
         stage: what DVC calls the stage, from DVC_STAGE; None outside of DVC, where nothing is forced.
         attempt: the stage's last run.
     """
-    if stage is None or attempt.unfinished():
+    if stage is None or not attempt.completed():
         return False
     lock = paths.ROOT / "dvc.lock"
     entry = _yaml(lock).get("stages", {}).get(stage) if lock.exists() else None

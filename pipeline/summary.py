@@ -144,6 +144,8 @@ def _champion(
         model = registry.log_model(run_id, network, images[:2].float(), info.classes)
         tags: dict[str, Any] = {"row": best.result.name, "seed": str(best.run.seed), "weights": digest}
         version = registry.register(client, name, model.model_id, about, tags)
+    elif client.get_model_version(name, version).description != about:  # other rows came or went
+        client.update_model_version(name, version, about)
     client.set_registered_model_alias(name, registry.CHAMPION, version)
     return f"**Champion.** `models:/{name}@{registry.CHAMPION}` is version {version}: {about}"
 

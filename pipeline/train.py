@@ -49,22 +49,15 @@ class Engine(Protocol):
 
 
 class ThisMachine:
-    """The cores and GPUs of this machine.
-
-    Args:
-        jobs: runs side by side; None for what fits.
-    """
+    """The cores and GPUs of this machine."""
 
     here = True
-
-    def __init__(self, jobs: int | None = None) -> None:
-        self._jobs = jobs
 
     def check(self, name: str, row: Row) -> None:
         check_machine(plan.key(name), row)
 
     def do_all(self, tasks: Iterable[Task]) -> Events:
-        return workers.do_all(tasks, self._jobs)
+        return workers.do_all(tasks)
 
 
 @command

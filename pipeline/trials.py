@@ -126,8 +126,8 @@ class Trials:
 
     def finish(
         self, identity: int, pruned: bool, value: float, about: Mapping[str, Any], system: Mapping[str, Any]
-    ) -> None:
-        """Ends a trial with its value; nothing happens where another process has taken it for lost.
+    ) -> bool:
+        """Ends a trial with its value; False, and nothing happens, where another process has taken it for lost.
 
         Args:
             identity: of the trial.
@@ -143,7 +143,9 @@ class Trials:
             for key, content in system.items():
                 self._storage.set_trial_system_attr(identity, key, content)
             self._storage.set_trial_state_values(identity, state, [value])
+        ours = identity in self._live
         self._live.discard(identity)
+        return ours
 
     def give_back(self, identity: int) -> None:
         """Marks a trial as failed, so that its place is free again."""
@@ -152,10 +154,14 @@ class Trials:
         self._live.discard(identity)
 
     def sweep(self) -> None:
-        """Gives back what this owner has left running, and what nothing was heard of."""
+        """Gives back what this owner has left running, and what nothing was heard of.
+
+        A journal belongs to its checkout, whatever the machine was called on which that ran before.
+        """
+        alone = isinstance(self._storage, JournalStorage)
         for trial in self.held().values():
             running = trial.state == TrialState.RUNNING and trial._trial_id not in self._live
-            if running and trial.user_attrs["owner"] == self.owner:
+            if running and (alone or trial.user_attrs["owner"] == self.owner):
                 self.give_back(trial._trial_id)
         with _reached(), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -210,11 +216,22 @@ def _open_journal(path: Path) -> JournalStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
     # A lock that dies with its process; Optuna's own would be waited for, half a minute, after a kill.
     lock: Any = FileLock(f"{path}.lock")
+    with lock:
+        _cut_half_line(path)
     try:
         return JournalStorage(JournalFileBackend(str(path), lock))
     except (KeyError, ValueError, AssertionError) as error:
         wrong = one_line(error)[:100]
         raise UserError(f"{paths.shown(path)}: damaged ({wrong}); move it away to begin all tunings afresh") from None
+
+
+def _cut_half_line(path: Path) -> None:
+    """Removes what a full disk or a power cut has left of a last line; the next one would be glued to it."""
+    if path.exists():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
 
 
 @contextlib.contextmanager

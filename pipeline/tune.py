@@ -10,7 +10,6 @@ if __name__ == "__main__":
 
     forkserver.start()  # first: it imports what workers need while this process imports what it needs
 
-import math
 import os
 import sys
 import time
@@ -119,12 +118,14 @@ class Tuning:
         self._running: dict[int, _Running] = {}
         self._losses: Counter[int] = Counter()
         self._crash: str | None = None
+        self._afresh = False
 
     def clear(self) -> None:
         """Forgets all trials."""
         for place, trial in self.trials.held().items():
             store.clear(self._folder(place, trial.params))
         self.trials.clear()
+        self._afresh = True
 
     def results(self) -> list[tuned.Trial]:
         """The finished trials in the order of their places."""
@@ -183,6 +184,8 @@ class Tuning:
             return None
         self._running[place] = _Running(identity, proposal)
         folder = self._folder(place, proposal.params)
+        if self._afresh:  # also what a trial has left that was given back
+            store.clear(folder)
         return TrialTask(self.row, place, self.data, folder, tuning, proposal.params)
 
     def _folder(self, place: int, values: Mapping[str, Any]) -> Path:
@@ -201,10 +204,13 @@ class Tuning:
             progress.step(place, done, f"trial {place} val {line['val_accuracy']:.3f}")
         elif event.kind == "end":
             del self._running[place]
-            cost.write(event.task.folder, self.row, running.reports, self._jobs)
+            if running.reports:
+                cost.write(event.task.folder, self.row, running.reports, self._jobs)
             logged = self._logged(place, running, event.task.folder)
             logged.mark("pending")
-            self._finish(running, store.result(event.task.folder))
+            if not self._finish(running, store.result(event.task.folder)):
+                progress.say(f"{self.name} trial {place}: taken over by a machine that thought this one lost")
+                return
             tracker.trial(logged)
             trial = _result(place, self.trials.held()[place])
             progress.end(place, f"{self.name} trial {place}: {scored(self.row, trial)}")
@@ -222,20 +228,17 @@ class Tuning:
         self.trials.report(running.identity, step, value)
         return running.proposal.should_prune()
 
-    def _finish(self, running: _Running, outcome: dict[str, Any]) -> None:
+    def _finish(self, running: _Running, outcome: dict[str, Any]) -> bool:
+        """Ends a trial; whether it was still this process's."""
         for step, value in outcome["steps"]:  # of a trial that had ended before a kill
             if step not in running.steps:
                 self._judge(running, step, value)
         about = {key: outcome[key] for key in ("state", "score", "epochs", "images", "reason")}
         place = running.proposal.number
         noted = running.proposal.study.get_trials(deepcopy=False)[place].system_attrs
-        value = self._guess() if outcome["state"] == "failed" else outcome["score"]
-        self.trials.finish(running.identity, outcome["state"] == "pruned", value, about, noted)
-
-    def _guess(self) -> float:
-        """The score of guessing, which a run that has diverged is worth."""
-        classes = len(self.info.classes)
-        return math.log(classes) if self.row.tuning.objective == "val_loss" else 1 / classes
+        chance = search.chance(self.row.tuning, len(self.info.classes))
+        value = chance if outcome["state"] == "failed" else outcome["score"]
+        return self.trials.finish(running.identity, outcome["state"] == "pruned", value, about, noted)
 
     def _give_back(self, running: _Running, event: workers.Event) -> None:
         self.trials.give_back(running.identity)

@@ -62,7 +62,8 @@ class Tuning(Model):
         "tpe", description="who proposes values; tpe and gp begin as qmc does"
     )
     pruner: Literal["none", "median", "hyperband", "wilcoxon"] = Field(
-        "none", description="who ends trials early: by their epochs, wilcoxon by their seeds"
+        "none",
+        description="who ends trials early: by their epochs, mostly in the first seed; wilcoxon by their seeds",
     )
     parallel: Positive = Field(
         4,

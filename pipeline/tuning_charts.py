@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pipeline.budget import best_of
+from pipeline.budget import best_of, counted
 from pipeline.charts import BLUE, GREY, VERMILLION, WIDTH
 from pipeline.panels import Limits, limit, logarithmic, panel_grid
 from pipeline.tuning import Parameter
@@ -70,18 +70,12 @@ def trials_figure(searches: Mapping[str, Search]) -> Figure:
 
 def _history(axes: Axes, search: Search) -> None:
     places = np.arange(len(search.scores))
-    best = (np.minimum if search.lowest else np.maximum).accumulate(_counted(search))
+    never = np.inf if search.lowest else -np.inf
+    winning = np.where(np.array(search.states) == "complete", search.scores, never)
+    best = (np.minimum if search.lowest else np.maximum).accumulate(winning)
     axes.step(places, best, where="post", color=GREY, linewidth=1.2)
     _mark(axes, places, search)
     axes.set_xlabel("trial")
-
-
-def _counted(search: Search) -> np.ndarray:
-    """Scores, but for trials that cannot win."""
-    never = np.inf if search.lowest else -np.inf
-    return np.array(
-        [score if state == "complete" else never for score, state in zip(search.scores, search.states, strict=True)]
-    )
 
 
 def _slice(axes: Axes, search: Search, path: str) -> None:
@@ -147,5 +141,6 @@ def budget_figure(searches: Mapping[str, Search]) -> Figure:
 
 
 def _curve(search: Search) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    found = [best_of(search.scores, n, search.lowest) for n in range(1, len(search.scores) + 1)]
+    scores = counted(search.scores, search.states, search.lowest)
+    found = [best_of(scores, n, search.lowest) for n in range(1, len(scores) + 1)]
     return tuple(np.array([getattr(best, key) for best in found]) for key in ("expected", "low", "high"))  # type: ignore[return-value]

@@ -35,12 +35,14 @@ def log(client: MlflowClient, experiment: str, trial: LoggedTrial, stamp: int) -
 
 
 def _tuning_run(client: MlflowClient, experiment: str, trial: LoggedTrial) -> str:
-    """The run of a tuning, made if it is not there; runs of the row that a kill left going under other keys end."""
-    query = f"tags.stage = 'tune' and tags.row = '{trial.name}' and tags.home = '{labels.home()}'"
-    found = client.search_runs([experiment], query)
+    """The run of a tuning, of the machines that share it the first one's, made if it is not there; runs of the row that
+    a kill left going here under other keys end."""
+    query = f"tags.stage = 'tune' and tags.row = '{trial.name}'"
+    found = client.search_runs([experiment], query, order_by=["attributes.start_time"])
     mine = [run.info.run_id for run in found if run.data.tags["key"] == trial.tuning]
     for run in found:
-        if run.info.status == "RUNNING" and run.info.run_id not in mine:
+        going_here = run.info.status == "RUNNING" and run.data.tags["home"] == labels.home()
+        if going_here and run.info.run_id not in mine:
             client.set_terminated(run.info.run_id, "KILLED")
     if mine:
         client.update_run(mine[0], status="RUNNING")
@@ -89,20 +91,21 @@ def _make_child(client: MlflowClient, experiment: str, parent: str, trial: Logge
 def _params(trial: LoggedTrial) -> dict[str, str]:
     """The row with the values of a trial; the values alone where they make no row."""
     try:
-        return labels.params(space.apply(trial.row, trial.values | {"epochs": trial.row.tuning.epochs}))
+        whole = labels.params(space.apply(trial.row, trial.values | {"epochs": trial.row.tuning.epochs}))
     except space.Unfit:
-        return {key: str(value) for key, value in trial.values.items()}
+        whole = {}
+    return whole | {path: str(value) for path, value in trial.values.items()}
 
 
 def _finish(client: MlflowClient, parent: str, trial: LoggedTrial, children: list[Run], stamp: int) -> None:
     """Logs what won and what it took, and ends the run of the tuning."""
-    lowest = trial.row.tuning.objective == "val_loss"
+    sign = 1 if trial.row.tuning.objective == "val_loss" else -1
     complete = [run for run in children if run.data.tags["state"] == "complete"]
     totals = {key: sum(run.data.metrics.get(key, 0) for run in children) for key in ("epochs", "images", "seconds")}
     metrics = [Metric(key, value, stamp, 0) for key, value in totals.items()]
     tags = []
     if complete:
-        best = (min if lowest else max)(complete, key=lambda run: run.data.metrics["score"])
+        best = min(complete, key=lambda run: (sign * run.data.metrics["score"], int(run.data.tags["trial"])))
         metrics.append(Metric("score", best.data.metrics["score"], stamp, 0))
         tags = [RunTag("best.trial", best.data.tags["trial"])]
         tags += [RunTag(f"best.{path}", best.data.params.get(path, "")) for path in trial.values]

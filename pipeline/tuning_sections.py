@@ -1,11 +1,10 @@
 """The report's sections on rows whose values were tuned; none where a study has none."""
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline import tuning_pairs
-from pipeline.budget import best_of
+from pipeline import search, tuning_pairs
+from pipeline.budget import best_of, counted
 from pipeline.measured import Result
 from pipeline.tuned import Trial, Tuned
 from pipeline.wording import NONE, cell, marked, number, percent, table
@@ -47,11 +46,9 @@ def tunings(results: Sequence[Result]) -> list[tuple[Result, Tuned]]:
 
 def score(result: Result, trial: Trial) -> float:
     """A trial's score; of one that failed, that of guessing."""
-    if trial.score is not None:
-        return trial.score
-    classes = len(result.spec["classes"])
     assert result.tuning
-    return math.log(classes) if result.tuning.planned.tuning.objective == "val_loss" else 1 / classes
+    chance = search.chance(result.tuning.planned.tuning, len(result.spec["classes"]))
+    return chance if trial.score is None else trial.score
 
 
 def searches(results: Sequence[Result]) -> "dict[str, Search]":
@@ -71,10 +68,12 @@ def searches(results: Sequence[Result]) -> "dict[str, Search]":
 def _protocol(tuned: Sequence[tuple[Result, Tuned]]) -> str:
     kinds = {_kind(tuning) for _, tuning in tuned}
     described = kinds.pop() if len(kinds) == 1 else "as params.yaml says for each row"
+    budgets = {tuning.planned.tuning.trials for _, tuning in tuned}
+    equal = " Rows have the same number of trials also where their space is smaller." if len(budgets) == 1 else ""
     return (
-        f"The values of {len(tuned)} rows were chosen on validation images before these rows trained: {described}. Rows"
-        " have the same number of trials also where their space is smaller. They trained with seeds that the tuning"
-        " never used, and the tuning is given a file that holds no test image."
+        f"The values of {len(tuned)} rows were chosen on validation images before these rows trained: {described}."
+        f"{equal} They trained with seeds that the tuning never used, and the tuning is given a file that holds no test"
+        " image."
     )
 
 
@@ -145,8 +144,9 @@ def _budget(study: str, tuned: Sequence[tuple[Result, Tuned]]) -> str:
     lines = [[marked(result), *(_expected(result, tuning, n) for n in budgets)] for result, tuning in tuned]
     note = (
         "Expected best score, and the range that holds the best with 95 %, if so many trials were drawn from those"
-        " that were made (Dodge et al. 2019, arXiv 1909.03004). The range is the luck of a budget, not the error of"
-        " the expectation, which has the luck of these trials in it. Trials of a sampler that learns (tpe, gp) are not"
+        " that were made (Dodge et al. 2019, arXiv 1909.03004). A pruned trial cannot win: it counts as the worst of"
+        " the complete ones. The range is the luck of a budget, not the error of the expectation, which has the luck of"
+        " these trials in it. Trials of a sampler that learns (tpe, gp) are not"
         " exchangeable: the first of them are worse than the draws here."
     )
     picture = f"![Expected best score by the number of trials, a panel per row]({study}/{BUDGET_FIGURE}.svg)"
@@ -157,7 +157,8 @@ def _expected(result: Result, tuning: Tuned, n: int) -> str:
     if n > len(tuning.trials):
         return NONE
     scores = [score(result, trial) for trial in tuning.trials]
-    best = best_of(scores, n, tuning.planned.tuning.objective == "val_loss")
+    lowest = search.direction(tuning.planned.tuning) == "minimize"
+    best = best_of(counted(scores, [trial.state for trial in tuning.trials], lowest), n, lowest)
     return f"{number(best.expected, 3)} ({number(best.low, 3)} to {number(best.high, 3)})"
 
 

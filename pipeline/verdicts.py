@@ -51,6 +51,7 @@ class Case:
         contrast, quantity: what its test compares.
         values: of the rows that were measured, in the order of the contrast.
         evidence: one for each part of the contrast; empty where the claim cannot be judged.
+        leaking: rows that were selected on test images.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Case:
     quantity: Quantity
     values: Values
     evidence: tuple[Evidence, ...]
+    leaking: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> dict[str, Estimate]:
@@ -101,7 +103,7 @@ def judge(claims: Claims, results: Mapping[str, Result]) -> list[Verdict]:
     verdicts = {}
     for case, comparison, raw, value in zip(run, comparisons, p, corrected, strict=True):
         decision, reason = _decide(case, int(comparison.decided([value])[0]), value <= ALPHA, level)
-        if raw <= ALPHA < value:
+        if value > ALPHA and comparison.decided([raw])[0]:
             reason = f"sure by itself, but not as one of {len(run)} claims; {reason}"
         verdicts[case.name] = Verdict(case, decision, reason, raw, value)
     return [verdicts.get(case.name) or Verdict(case, Decision.NOT_RUN, _missing(case, results)) for case in cases]
@@ -114,7 +116,8 @@ def _case(name: str, claim: PlannedClaim, results: Mapping[str, Result]) -> Case
     measured = {row: results[row].measure(found) for row in contrast.rows if row in results}
     values = {row: by_seed for row, by_seed in measured.items() if by_seed}
     evidence = gather(values, contrast.parts) if len(values) == len(contrast.rows) else ()
-    return Case(name, claim, contrast, found, values, evidence)
+    leaking = frozenset(row for row in values if results[row].leaking)
+    return Case(name, claim, contrast, found, values, evidence, leaking)
 
 
 def gather(values: Values, sums: Sequence[Sum]) -> tuple[Evidence, ...]:
@@ -165,9 +168,14 @@ def _rarely_won(case: Case) -> str:
 
 def _needed(case: Case, level: float) -> str:
     """How many seeds would decide a claim, in words."""
-    if min(len(part.differences) for part in case.evidence) == 1:
+    common = min(len(part.differences) for part in case.evidence)
+    if common == 1:
         return "one common seed shows no spread"
+    if common < power.FEWEST:
+        return f"{common} common seeds say too little of the spread to plan with"
     against = [part for part in case.evidence if part.estimate.mean < 0]
+    # Which part speaks against the claim is picked afterwards, for which `compare` corrects.
+    level = level / len(case.evidence) if against else level
     plans = [_plan(part, level) for part in against or case.evidence]
     seeds = [plan - len(part.differences) for plan, part in zip(plans, against or case.evidence, strict=True) if plan]
     if len(seeds) < len(plans) and not (against and seeds):

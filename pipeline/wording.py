@@ -32,7 +32,8 @@ def answer(ranked: Sequence[Result]) -> str:
     best, *others = rivals
     scope = ""
     if best.leaking:
-        scope = "by accuracies that are optimistic, since all rows were selected on test images, "
+        which = "all rows" if all(result.leaking for result in ranked) else "all rows that finished"
+        scope = f"by accuracies that are optimistic, since {which} were selected on test images, "
     elif any(result.leaking for result in ranked):
         scope = "among the rows selected on validation images, "
     count = f"{len(best.runs) - len(best.failures)} of {len(best.runs)} runs"

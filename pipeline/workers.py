@@ -209,6 +209,8 @@ def _end(crew: _Crew) -> Event:
 
 def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) -> None:
     """Runs in a worker."""
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        del os.environ[name]  # Lightning would take the job's tasks for the processes of this run
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     threading.Thread(target=_die_with_parent, daemon=True).start()

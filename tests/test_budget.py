@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pipeline.budget import ODDS, best_of
+from pipeline.budget import ODDS, best_of, counted
 
 
 @pytest.mark.parametrize("lowest", [True, False])
@@ -40,6 +40,13 @@ def test_scores_that_are_uniform_have_the_known_maximum() -> None:
     mean = math.fsum(found) / len(found)
     error = 5 * (math.fsum((value - mean) ** 2 for value in found) / len(found)) ** 0.5 / len(found) ** 0.5
     assert n / (n + 1) - n / total - error < mean < n / (n + 1) + error
+
+
+def test_a_pruned_trial_cannot_win() -> None:
+    """Broken: a score that was reached halfway, and that the tuning did not choose, would be expected of it."""
+    states = ["complete", "pruned", "complete", "failed"]
+    assert counted([0.5, 0.1, 0.7, 2.3], states, lowest=True) == [0.5, 0.7, 0.7, 2.3]
+    assert counted([0.5, 0.9, 0.7, 0.1], states, lowest=False) == [0.5, 0.5, 0.7, 0.1]
 
 
 def test_no_scores_are_refused() -> None:

@@ -96,6 +96,7 @@ def test_a_verdict_is_what_the_seeds_show(test: str, measure: Measure) -> None:
         ("accuracy: high > low", (0.85, 0.82, 0.86), r"^about \d+ more seeds would decide it, if"),
         ("accuracy: high > low", (0.81, 0.81, 0.81), "too small a difference to be decided by 500 seeds"),
         ("accuracy: high > low", (0.85,), "one common seed shows no spread"),
+        ("accuracy: high > low", (0.85, 0.90), "2 common seeds say too little of the spread to plan with"),
         ("accuracy: low < lower < high", HIGH, "step 1 of 2 goes the other way"),
         ("accuracy: high > none", HIGH, "no results of none"),
         ("loss: high > low", HIGH, "loss was not measured in high, low"),
@@ -124,6 +125,18 @@ def test_more_claims_need_more_evidence(measure: Measure) -> None:
     assert among.decision is Decision.UNDECIDED
     assert among.p == alone.p and among.corrected == pytest.approx(10 * (alone.p or 0))
     assert among.reason.startswith("sure by itself, but not as one of 10 claims; about ")
+
+
+def test_a_claim_against_several_rows_needs_more_seeds_to_fall(measure: Measure) -> None:
+    """Broken: the seeds still needed would forget that the worst of several comparisons was picked afterwards."""
+    low = {"low": [0.88, 0.87, 0.87, 0.89, 0.84], "other": LOW[:5]}
+    results = measure({"high": [0.86, 0.83, 0.86, 0.86, 0.82]} | low)
+
+    def more(test: str) -> int:
+        (number,) = re.findall(r"about (\d+) more seeds", verdict(test, results, others=9).reason)
+        return int(number)
+
+    assert more("accuracy: high > each(low, other)") > more("accuracy: high > low")
 
 
 def test_a_run_that_diverged_counts(measure: Measure) -> None:

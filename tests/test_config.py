@@ -98,6 +98,7 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
     "unknown key at the top": (top(row={}), ["row: unknown key", "'rows'"]),
     "row with a space in its name": (top(rows={"my row": ROW}), ["rows.my row", "is no name"]),
     "row named by a number": (top(rows={1: ROW}), ["rows.1", "string"]),
+    "row named like a number": (top(rows={"1e5": ROW}), ["rows.1e5: a claim would take this name for a number"]),
     "typo in a row": (row(epoch=3), ["rows.r.epoch: unknown key; did you mean 'epochs'?"]),
     "row without epochs": (row(epochs=None), ["rows.r.epochs: missing"]),
     "no epochs": (row(epochs=0), ["rows.r.epochs: found 0", "greater than or equal to 1"]),
@@ -166,6 +167,14 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
     "nothing to select on": (
         top(datasets={"d": {"source": "digits", "validation": 0}}),
         [".select_on: validation", "datasets.d.validation is 0"],
+    ),
+    "a plateau of nothing": (
+        lambda content: (
+            content["datasets"]["d"].update(validation=0),
+            content["rows"]["other"].update(keep="last"),
+            content["rows"]["r"].update(keep="last", schedule={"name": "plateau"}),
+        ),
+        ["rows.r.select_on: validation", "datasets.d.validation is 0"],
     ),
     "unknown source": (
         top(datasets={"d": {"source": "digit"}}),

@@ -60,7 +60,7 @@ def test_statistics_run_again_repair_a_spoiled_network(make_row: MakeRow) -> Non
         with torch.inference_mode():
             torch.testing.assert_close(repaired(images), sound(images))
             assert (repaired(images) - spoiled(network(row))(images)).abs().max() > 1
-        for line in shift.shifts(sound, shift.observe(sound, batches()), sound):
+        for line in shift.shifts(sound, sound, batches):
             assert line["ratio"] == pytest.approx(1, abs=0.03)
             assert 0.9 < line["q05"] < line["q95"] < 1.1
 
@@ -107,6 +107,15 @@ def test_only_batch_statistics_make_company_matter(words: dict[str, str], varies
     assert (found["company_changed"] > 0) == varies
     if not varies:
         assert found["company_sd"] < 1e-6
+
+
+def test_a_company_that_never_changes_is_not_measured(make_row: MakeRow) -> None:
+    """Broken: large batches would look as if the images beside an image did not matter."""
+    images, labels = next(batches(1, 48)), torch.arange(48) % 3
+    layers = network(make_row(each="conv bn act", head="dense act"))
+    assert modes.company(layers, images[:20], labels[:20], images[20:], 25, 0) == {}
+    assert modes.company(layers, images[:20], labels[:20], images[20:], 24, 0)["company_sd"] > 1e-3
+    assert [modes.others(batch) for batch in (32, 128, 512)] == [256, 512, 2048]
 
 
 class Project:

@@ -60,14 +60,16 @@ class Project:
             "claims": {},
         }
         self.write()
-        for command in (
-            "init -q",
-            "config user.email tester@localhost",
-            "config user.name tester",
-            "add -A",
-            "commit -qm start",
-        ):
-            subprocess.run(["git", *command.split()], cwd=folder, check=True)
+        self._git("init -q", "config user.email tester@localhost", "config user.name tester")
+        self.commit("start")
+
+    def _git(self, *commands: str) -> None:
+        for command in commands:
+            subprocess.run(["git", *command.split()], cwd=self.folder, check=True)
+
+    def commit(self, message: str) -> None:
+        """Commits all that git does not ignore."""
+        self._git("add -A", f"commit -qm {message}")
 
     def write(self) -> None:
         YAML(typ="safe").dump(self.params, self.folder / "params.yaml")
@@ -369,10 +371,21 @@ def test_a_removed_row_leaves_its_report(project: Project) -> None:
     assert "`b`" not in (project.folder / "reports" / "tiny.md").read_text()
 
 
+def test_a_reviewer_gets_the_committed_bytes(project: Project) -> None:
+    """Broken: `make verify` would pick results up and not train them, call the same bytes different, or leave its clone
+    behind."""
+    project.commit("results")
+    before = project.logged()
+    printed = project.run("pipeline.verify", "other")
+    assert "d seed 0: test accuracy" in printed
+    assert re.search(r"^d +identical ", printed, re.M)
+    assert "reports/other.md: the same bytes" in printed
+    assert project.logged() == before
+    assert list((project.folder / ".verify").iterdir()) == []
+
+
 def test_a_queued_experiment_lands_in_the_same_stores(project: Project) -> None:
     """Broken: `dvc exp run --queue` would train in a copy whose runs nobody finds again."""
-    for command in ("add -A", "commit -qm results"):
-        subprocess.run(["git", *command.split()], cwd=project.folder, check=True)
     before = len(project.logged())
     project.run("dvc", "exp", "run", "--queue", "-S", "rows.d.optimizer.lr=0.02", "report@other")
     # DVC starts the worker of its queue by the name `dvc`.

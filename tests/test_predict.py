@@ -188,6 +188,7 @@ def test_folders_and_patterns_name_their_images(tmp_path: Path, monkeypatch: pyt
     assert found("**/*.webp") == ["a/1.webp"]
     assert found("[1].png") == ["[1].png"]
     assert found("a/notes.txt") == ["a/notes.txt"]
+    assert found("a" * 300) == "File name too long"
     assert found("empty") == "no image in it"
     assert found("*.bmp") == found("c.png") == found("***c") == "no such file"
 
@@ -240,7 +241,7 @@ def other_row(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("god", None, "rows: no 'god' in the plan; known: batchwise, good"),
+        ("god", None, "rows: no 'god' in the plan; did you mean 'good'?"),
         ("good/seed-2", None, "runs/s/good: no run of seed 2 has finished; its seeds are 0, 1, 2"),
         ("runs/s", None, "runs/s: neither the name of a row nor a folder with a row's spec.json"),
         ("good", spoil(None, "runs", "s", "good", "spec.json"), "spec.json: missing; run 'dvc repro train@good'"),

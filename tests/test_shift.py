@@ -1,5 +1,6 @@
 """The variance shift of constructed networks, where formulas are exact, and of trained ones, where theory orders it."""
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ def measured(network: nn.Sequential, inputs: Callable[[int], Iterator[Tensor]]) 
             network(x)
     network.eval()
     exact = recalibrate.exact(network, lambda: inputs(1))
-    (line,) = shift.shifts(network, shift.observe(network, inputs(1)), exact)
+    (line,) = shift.shifts(network, exact, lambda: inputs(1))
     return line
 
 
@@ -176,8 +177,7 @@ def test_the_case_follows_from_the_layers(name: str, make_row: MakeRow) -> None:
     changes, expected = CASES[name]
     base = {"backbone": {"widths": [4, 4], "convs": [2, 2], "dense": [8]}, "each": "conv bn act", "end": "pool"}
     network = build(*make_row(**base | changes).network(), (1, 8, 8), 3).eval()
-    observed = shift.observe(network, batches(1, 0, 8, 1, 8, 8))
-    lines = shift.shifts(network, observed, network)
+    lines = shift.shifts(network, network, lambda: batches(1, 0, 8, 1, 8, 8))
     assert [line["case"] for line in lines] == expected
     assert all((line["predicted"] is None) == (line["case"] is None) for line in lines)
     assert [line["layer"] for line in lines] == [name for name, layer in network.named_children() if is_norm(layer)]
@@ -221,8 +221,8 @@ def test_trained_networks_shift_in_the_order_of_theory(
         row = make_row(**backbone | words, epochs=3, keep="last")
         run.train(row, 0, digits, tmp_path, lambda _: None)
         normalize, network = inference.load(row, prepared.info(digits), tmp_path / "weights.safetensors")
-        images = Epochs(digits, row, 0, torch.device("cpu")).batches(shift.enough(0.1))
+        images = list(Epochs(digits, row, 0, torch.device("cpu")).batches(shift.enough(0.1)))
         assert isinstance(network, nn.Sequential)
-        lines = shift.shifts(network, shift.observe(network, map(normalize, images)), network)
+        lines = shift.shifts(network, network, functools.partial(map, normalize, images))
         means[name] = sum(line["shift"] for line in lines) / len(lines)
     assert means["a"] > means["b"] > means["after the last"]

@@ -40,8 +40,9 @@ def test_a_place_is_claimed_once() -> None:
     assert {place: trial.user_attrs["owner"] for place, trial in one.held().items()} == {0: "one", 1: "other"}
 
 
-def test_what_a_killed_process_left_running_is_given_back() -> None:
+def test_what_a_killed_process_left_running_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: a kill would cost a trial of the budget, or a trial of a machine that is at work would be taken."""
+    monkeypatch.setenv("OPTUNA_STORAGE", f"sqlite:///{tmp_path / 'trials.db'}")  # which machines share
     claim(opened("here"), 0)
     others = opened("elsewhere")
     identity = claim(others, 1)
@@ -51,7 +52,7 @@ def test_what_a_killed_process_left_running_is_given_back() -> None:
     assert claim(again, 0) is not None
     assert identity is not None
     others.report(identity, 1, 0.5)
-    others.finish(identity, False, 0.25, {"epochs": 3}, {"completed_rung_0": 0.5})
+    assert others.finish(identity, False, 0.25, {"epochs": 3}, {"completed_rung_0": 0.5})
     finished = again.held()[1]
     assert (finished.value, finished.user_attrs["epochs"], finished.intermediate_values) == (0.25, 3, {1: 0.5})
     assert finished.system_attrs == {"completed_rung_0": 0.5}
@@ -66,8 +67,28 @@ def test_a_trial_that_was_taken_for_lost_changes_nothing_any_more() -> None:
     fresh = opened("fresh")
     assert claim(fresh, 0) is not None
     slow.report(identity, 1, 0.5)
-    slow.finish(identity, False, 0.1, {}, {})
+    assert not slow.finish(identity, False, 0.1, {}, {})
     assert fresh.held()[0].user_attrs["owner"] == "fresh" and fresh.held()[0].value is None
+
+
+def test_a_journal_goes_on_under_another_name_of_the_machine() -> None:
+    """Broken: a tuning whose job was moved to another node would wait for ever for what it left running itself."""
+    claim(opened("old-node"), 0)
+    again = opened("new-node")
+    again.sweep()
+    assert again.held() == {} and claim(again, 0) is not None
+
+
+def test_half_a_line_at_the_end_of_a_journal_is_cut() -> None:
+    """Broken: a full disk or a power cut would cost all trials of all tunings."""
+    claim(opened(), 0)
+    whole = journal().read_bytes()
+    journal().write_bytes(whole + b'{"op_code": 4, "wor')
+    again = opened()
+    assert list(again.held()) == [0]
+    assert journal().read_bytes().startswith(whole)
+    again.sweep()
+    assert claim(again, 0) is not None and list(opened().held()) == [0]
 
 
 def test_a_forced_tuning_begins_afresh() -> None:

@@ -122,7 +122,7 @@ def complete(process: "subprocess.Popen[str]") -> str:
 
 def test_killed_and_resumed_it_ends_with_the_same_bytes(project: Project, tmp_path: Path) -> None:
     """Broken: a kill would cost or repeat a trial, or change what comes after it."""
-    project.params["tuned"]["t"]["tuning"] = TUNING | {"trials": 9, "epochs": 150, "pruner": "median"}
+    project.params["tuned"]["t"]["tuning"] = TUNING | {"trials": 9, "epochs": 60, "pruner": "median"}
     project.write()
     project.repro("plan")
     killed, whole = tmp_path / "killed", tmp_path / "whole"
