@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pipeline.measured import Result
 
 USABLE = 0.9
-"""A learning rate is usable that reaches this share of the best accuracy of its arrangement."""
+"""A learning rate is usable that learns this share of what the best rate of its arrangement learns."""
+
+LEARNS = 0.1
+"""An arrangement that gets less of the way from guessing to no error learns nothing, and at no rate."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,14 @@ class Rates:
         return estimate.mean if estimate else None
 
     def usable(self) -> float | None:
-        """The highest rate at which every seed finished and whose accuracy is at least `USABLE` of the best."""
-        accuracies = {rate: self.accuracy(rate) or 0 for rate in self.results}
-        best = max(accuracies.values())
-        fit = [rate for rate, accuracy in accuracies.items() if accuracy >= USABLE * best > 0]
+        """The highest rate at which every seed finished and whose accuracy lies at least `USABLE` of the way from
+        guessing to the best; None if there is none, or the best learns nothing."""
+        chance = 1 / len(next(iter(self.results.values())).spec["classes"])
+        learned = {rate: (self.accuracy(rate) or 0) - chance for rate in self.results}
+        best = max(learned.values())
+        if best < LEARNS * (1 - chance):
+            return None
+        fit = [rate for rate, amount in learned.items() if amount >= USABLE * best]
         return max((rate for rate in fit if not self.results[rate].failures), default=None)
 
 

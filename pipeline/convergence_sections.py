@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.convergence import USABLE, Rates, learning_rates
+from pipeline.convergence import LEARNS, USABLE, Rates, learning_rates
 from pipeline.measured import Result
 from pipeline.quantities import epochs_to
 from pipeline.stats import mean_interval
@@ -41,8 +41,9 @@ def _rates(results: Sequence[Result]) -> str:
     head = ["each · end · head", "`activation`", "rates: mean validation accuracy, %", "highest usable rate"]
     note = (
         "Rows that differ in nothing but `optimizer.lr`. A rate is usable if every seed finished and the mean"
-        f" validation accuracy is at least {number(USABLE, 0, 100)} % of the best that the arrangement reaches at any"
-        " of its rates."
+        f" validation accuracy lies at least {number(USABLE, 0, 100)} % of the way from guessing to the best that the"
+        " arrangement reaches at any of its rates; none is where that best gets less than"
+        f" {number(LEARNS, 0, 100)} % of the way from guessing to 100 %."
     )
     return f"## Usable learning rates\n\n{table(head, map(_rates_line, arrangements), numbers_from=3)}\n\n{note}"
 

@@ -33,7 +33,9 @@ def make_result(
         )
         for seed, accuracy in enumerate(accuracies)
     ]
-    return Result(name, row, Path(), {}, runs, {"val_accuracy": [list(curve) for curve in curves]})
+    return Result(
+        name, row, Path(), {"classes": list("0123456789")}, runs, {"val_accuracy": [list(curve) for curve in curves]}
+    )
 
 
 def at(lr: float, accuracies: Sequence[float | None], **changes: Any) -> Result:
@@ -52,8 +54,9 @@ def test_the_first_epoch_that_reaches_a_target_counts(curve: list[float], expect
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ([at(0.1, [0.9, 0.9]), at(0.01, [0.5, 0.5]), at(1.0, [0.81, 0.82])], 1.0),
-        ([at(0.1, [0.9, 0.9]), at(1.0, [0.8, 0.8])], 0.1),
+        ([at(0.1, [0.9, 0.9]), at(0.01, [0.5, 0.5]), at(1.0, [0.83, 0.84])], 1.0),
+        ([at(0.1, [0.9, 0.9]), at(1.0, [0.81, 0.82])], 0.1),
+        ([at(0.1, [0.11, 0.13]), at(1.0, [0.1, 0.1])], None),
         ([at(0.1, [0.9, 0.9]), at(1.0, [0.95, None])], 0.1),
         ([at(0.1, [0.5, 0.5]), at(1.0, [0.95, None])], None),
         ([at(0.1, [None, None]), at(1.0, [None, None])], None),
@@ -101,8 +104,15 @@ def test_the_shift_stands_beside_formula_and_publication() -> None:
     row = make_result("a", [0.9, 0.9], published={"shift": [1.37, 1.49]})
     text = diagnosis_sections.sections("s", [diagnosed(row, [LAYER | {"ratio": 0.25}, predicted])])[0]
     cells = next(line for line in text.splitlines() if "`a`" in line).split(" | ")
-    assert [cell.split(" ±")[0] for cell in cells[1:5]] == ["3.000", "1.125", "1.37–1.49", "1 of 2"]
-    assert [cell.split(" ±")[0] for cell in cells[5:]] == ["2.000", "1.000", "1.250", "1.600"]
+    assert [cell.split(" (")[0] for cell in cells[1:5]] == ["3.000", "1.125", "1.37–1.49", "1 of 2"]
+    assert [cell.split(" (")[0] for cell in cells[5:]] == ["2.000", "1.000", "1.250", "1.600"]
+
+
+def test_shifts_are_averaged_as_ratios() -> None:
+    """Broken: one run whose shift exploded would be the mean of all, with an interval below 1."""
+    shown = diagnosis_sections._geometric({0: 2.0, 1: 8.0, 2: 4.0}, 2)
+    assert shown == "4.00 (0.71 to 22.38)"  # ln 4 ± 4.303 ln 2 / √3
+    assert diagnosis_sections._geometric({0: 2.0}, 2) == "2.00"
 
 
 def test_what_better_statistics_take_from_the_loss() -> None:
