@@ -71,12 +71,12 @@ def sentence(row: Row) -> str:
 
 def number(value: float | None, digits: int, scale: float = 1.0) -> str:
     """A number with a fixed count of decimals, or NONE."""
-    return NONE if value is None else f"{scale * value:,.{digits}f}".replace("-", "−")
+    return NONE if value is None else f"{scale * value:z,.{digits}f}".replace("-", "−")
 
 
 def signed(value: float, digits: int = 2) -> str:
     """A difference with its sign."""
-    return f"{value:+,.{digits}f}".replace("-", "−")
+    return f"{value:+z,.{digits}f}".replace("-", "−")
 
 
 def interval(estimate: Estimate | None, digits: int, scale: float = 1.0, sign: bool = False) -> str:

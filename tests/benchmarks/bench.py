@@ -1,6 +1,6 @@
 """`make bench`: all figures of this machine's CPU, written to reports/benchmarks/<machine>.md.
 
-pipeline/python tests/benchmarks/bench.py [--rounds N] [--images N] [--only speed|costs|footprint] [--output FILE]
+pipeline/python tests/benchmarks/bench.py [--rounds N] [--images N] [--only speed|costs|footprint|many] [--output FILE]
 """
 
 import argparse
@@ -11,6 +11,7 @@ import costs
 import footprint
 import hardware
 import inputs
+import many
 import speed
 from contest import ROOT
 
@@ -95,11 +96,18 @@ def footprint_section() -> list[str]:
     return ["## Start-up and memory", "", *footprint.lines(footprint.start_up(), held)]
 
 
+def many_section() -> list[str]:
+    """Rows side by side."""
+    return ["## Many runs", "", *many.lines(many.launch(slots.cores()))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Figures of this machine's CPU")
     parser.add_argument("--rounds", type=int, default=7, help="slices of each entrant and row")
     parser.add_argument("--images", type=int, default=1024, help="of a slice; a multiple of 128")
-    parser.add_argument("--only", choices=["speed", "costs", "footprint"], help="one section, printed and not written")
+    parser.add_argument(
+        "--only", choices=["speed", "costs", "footprint", "many"], help="one section, printed and not written"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "reports" / "benchmarks" / f"{hardware.slug()}.md")
     arguments = parser.parse_args()
     head = hardware.header(speed.KERAS / "bin" / "python")
@@ -108,6 +116,7 @@ def main() -> None:
         "speed": lambda: speed_section(arguments.rounds, arguments.images, inputs.ROWS, BATCHES),
         "costs": costs_section,
         "footprint": footprint_section,
+        "many": many_section,
     }
     wanted = [arguments.only] if arguments.only else list(sections)
     text = ["# Benchmark of the CPU, by `make bench`", "", *head]
