@@ -40,8 +40,21 @@ def claims_section(study: str, verdicts: Sequence[Verdict]) -> str:
     ]
     head = ["verdict", "claim", "in its favour, 95 % interval", "seeds"]
     details = "\n".join(_details(verdict) for verdict in verdicts)
-    count = f"{len(verdicts)} claim{'s' * (len(verdicts) > 1)}: {tally(verdicts)}."
+    count = f"{_count(verdicts)}: {tally(verdicts)}."
     return "\n\n".join(["## Claims", count, table(head, lines, numbers_from=len(head)), details, NOTE])
+
+
+def lead(verdicts: Sequence[Verdict]) -> str:
+    """What became of the claims, in a sentence or two, and which were contradicted; empty where there are none."""
+    if not verdicts:
+        return ""
+    wrong = [verdict.case.claim.says for verdict in verdicts if verdict.decision is Decision.CONTRADICTED]
+    against = f" Contradicted: {' '.join(wrong)}" if wrong else ""
+    return f"{_count(verdicts)} made elsewhere: {tally(verdicts)}.{against}"
+
+
+def _count(verdicts: Sequence[Verdict]) -> str:
+    return f"{len(verdicts)} claim{'s' * (len(verdicts) > 1)}"
 
 
 def tally(verdicts: Sequence[Verdict]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline import convergence_sections, diagnosis_sections, tuning_sections
-from pipeline.claims_section import claims_section
+from pipeline.claims_section import claims_section, lead
 from pipeline.comparisons import comparisons
 from pipeline.config import Row
 from pipeline.gallery import Gallery
@@ -70,6 +70,7 @@ def markdown(
         f"# {' '.join(study.study.title.split())}",
         study.study.question.strip(),
         *(f"**Answer{_on(groups, group)}.** {answer(group)}" for group in groups),
+        f"**Claims.** {lead(verdicts)}" if verdicts else "",
         f"![{alt}]({study.name}/runs.svg)",
         "Every dot is a run. A bar that reaches the edge of the figure goes on beyond it.",
         *(_ranking(groups, group) for group in groups),

@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline import chart_sections, sections
+from pipeline.claims_section import lead as claims_lead
 from pipeline.claims_section import tally
 from pipeline.elements import ASSETS, Section, environment, words
 from pipeline.findings import Findings
@@ -42,6 +43,8 @@ def page(found: Findings) -> str:
     for group in found.groups:
         text = Markup('<p class="answer"><strong>Answer{}.</strong> {}</p>')
         lead.append(text.format(found.on(group[0].row.dataset), inline(answer(group))))
+    if found.verdicts:
+        lead.append(Markup("<p><strong>Claims.</strong> {}</p>").format(inline(claims_lead(found.verdicts))))
     title = " ".join(found.study.study.title.split())
     scripts = ("plot.min.js", "charts.js", "page.js")
     return _render(title, Markup("\n").join(lead), list(_sections(found)), HOME, scripts)

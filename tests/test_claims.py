@@ -176,7 +176,9 @@ def test_the_section_shows_each_claim(measure: Measure, tmp_path: Path) -> None:
     claims_section.draw(verdicts, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["claim-one.svg", "claim-two.svg"]
     assert re.findall(r"s/(claim-\w+\.svg)", text) == ["claim-one.svg", "claim-two.svg"]
-    assert claims_section.claims_section("s", []) == ""
+    lead = "3 claims made elsewhere: 1 supported, 1 contradicted, 1 not run. Contradicted: two | x."
+    assert claims_section.lead(verdicts) == lead
+    assert claims_section.claims_section("s", []) == claims_section.lead([]) == ""
 
 
 SEEDS = {
