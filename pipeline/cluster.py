@@ -18,9 +18,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import ray
+import ray  # pyright: ignore[reportMissingImports]  # an optional extra
 import torch
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissingImports]
 
 from pipeline import forkserver, paths, prepared, store, workers
 from pipeline.complaints import one_line
