@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -22,12 +23,22 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    with TemporaryDirectory() as folder:  # a short path: sockets lie in it
+        cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "temp_dir": folder}
+        )
+        try:
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def add_node(cluster: Any) -> Any:
+    """Adds a node of one CPU with a folder of its own, as a machine has it; by default Ray lets all share the head's,
+    and a new one empties what is there."""
+    folder = Path(cluster.head_node.get_temp_dir_path()) / str(len(cluster.worker_nodes))
+    return cluster.add_node(num_cpus=1, temp_dir=str(folder))
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -35,7 +46,11 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_a_lost_node_loses_nothing(
-    cluster: Any, worker_server: None, data: Path, make_row: MakeRow, tmp_path: Path
+    cluster: Any,
+    worker_server: None,
+    data: Path,
+    make_row: MakeRow,
+    tmp_path: Path,
 ) -> None:
     """Broken: a run on a cluster would differ from one at home, or vanish with its node."""
     from pipeline.cluster import Cluster
@@ -46,11 +61,11 @@ def test_a_lost_node_loses_nothing(
     for task in (*at_home, *away):
         task.folder.mkdir()
     assert [event.kind for event in workers.do_all(at_home)].count("end") == 3
-    lossy, kinds = cluster.add_node(num_cpus=1), list[str]()
+    lossy, kinds = add_node(cluster), list[str]()
     for event in Cluster(cluster.address, cpus=0.5, gpus=0).do_all(away):
         kinds.append(event.kind)
         if kinds == ["start"]:
-            cluster.add_node(num_cpus=1)
+            add_node(cluster)
             cluster.remove_node(lossy, allow_graceful=False)
     assert kinds.count("lost") in (1, 2)
     assert kinds.count("end") == 3
