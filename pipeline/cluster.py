@@ -3,7 +3,7 @@
 A run is one Ray task, which starts workers on its node as this machine would, hands on what they say,
 and in the end the files of the run, so that the run store of this checkout is all that lasts. Ray gives
 every node the code of this checkout; packages are the node's own, and a node whose torch is another one
-is refused. A data set goes to a node once. A run whose node is lost starts again on another one.
+is refused. A data set goes to a node once. A run that is killed, alone or with its node, starts again.
 """
 
 import logging
@@ -30,7 +30,7 @@ from pipeline.storage import write_atomically
 from pipeline.workers import Event, Events, Task
 
 LOSSES = 3
-"""So many lost nodes are taken for chance; a run that loses more may be what ends them."""
+"""So often a run that was killed starts again: nodes are lost or asked back; later the run may be what ends them."""
 
 CODE = ("pipeline/*.py", "models/*.py", "dvc.yaml")
 """What of the checkout goes to the nodes; dvc.yaml names the files of the code's digest."""
@@ -103,6 +103,7 @@ class Cluster:
         """Does all tasks on the cluster, and says what happens."""
         streams: dict[Any, Task] = {self._send(task): task for task in tasks}
         lost = Counter[Path]()
+        content: Any
         while streams:
             (stream, *_), _ = ray.wait(list(streams))
             task = streams[stream]
@@ -110,21 +111,21 @@ class Cluster:
                 kind, content = ray.get(next(stream))  # pyright: ignore[reportArgumentType]
             except StopIteration:
                 del streams[stream]
+                continue
             except RayTaskError as error:
-                del streams[stream]
-                yield Event(task, "crash", str(error))
+                kind, content = "crash", str(error)
             except RayError as error:
+                kind, content = "killed", f"lost with its node ({type(error).__name__})"
+            if kind in ("crash", "killed"):
                 del streams[stream]
+            if kind == "killed" and lost[task.folder] < LOSSES:
                 lost[task.folder] += 1
-                if lost[task.folder] > LOSSES:
-                    yield Event(task, "crash", f"lost with its node {lost[task.folder]} times: {error}")
-                else:
-                    yield Event(task, "lost")
-                    streams[self._send(task)] = task
-            else:
-                if kind == "end":
-                    _unpack(content, task.folder)
-                yield Event(task, kind, None if kind == "end" else content)
+                yield Event(task, "lost", content)
+                streams[self._send(task)] = task
+                continue
+            if kind == "end":
+                _unpack(content, task.folder)
+            yield Event(task, kind, None if kind == "end" else content)
 
     def _send(self, task: Task) -> Any:
         """Starts a task; what is said of it comes as a stream."""

@@ -154,7 +154,7 @@ class _Watch:
         run, folder = runs[0], event.task.folder
         who = f"{run.name} seed {run.seed}"
         if event.kind == "lost":
-            self._progress.say(f"{who}: lost with its node, starts again")
+            self._progress.say(f"{who}: {event.content}; starts again")
         elif event.kind == "start":
             self._reports[folder] = []
             self._beside[folder] = 0

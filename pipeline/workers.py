@@ -75,8 +75,8 @@ class Task:
 @dataclass(frozen=True)
 class Event:
     """What happened to a task: `start`, `report` with what it reports, `question` with what it asks, `end`, `crash`
-    with the error, or `killed` with how its worker ended; and `lost`, where it is done on other machines, when it has
-    to start again."""
+    with the error, or `killed` with how its worker ended; and `lost` with the reason, where it is done on other
+    machines, when it starts again."""
 
     task: Task
     kind: str

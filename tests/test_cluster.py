@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
 import pytest
 
 from pipeline import workers
@@ -45,12 +46,15 @@ def digests(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.md5(file.read_bytes()).hexdigest() for file in folder.iterdir()}
 
 
-def test_a_lost_node_loses_nothing(
-    cluster: Any,
-    worker_server: None,
-    data: Path,
-    make_row: MakeRow,
-    tmp_path: Path,
+def kill_a_run(node: Any) -> None:
+    """As the kernel does where memory is short."""
+    processes = psutil.Process(node.all_processes["raylet"][0].process.pid).children(recursive=True)
+    forked = [process for process in processes if "forkserver" in " ".join(process.cmdline())]
+    next(process for process in forked if not process.children()).kill()
+
+
+def test_a_lost_node_and_a_killed_run_lose_nothing(
+    cluster: Any, worker_server: None, data: Path, make_row: MakeRow, tmp_path: Path
 ) -> None:
     """Broken: a run on a cluster would differ from one at home, or vanish with its node."""
     from pipeline.cluster import Cluster
@@ -61,13 +65,21 @@ def test_a_lost_node_loses_nothing(
     for task in (*at_home, *away):
         task.folder.mkdir()
     assert [event.kind for event in workers.do_all(at_home)].count("end") == 3
-    lossy, kinds = add_node(cluster), list[str]()
+    lossy, kinds, lost, restarted = add_node(cluster), list[str](), list[str](), set[int]()
+    lasting, killed = None, False
     for event in Cluster(cluster.address, cpus=0.5, gpus=0).do_all(away):
         kinds.append(event.kind)
         if kinds == ["start"]:
-            add_node(cluster)
+            lasting = add_node(cluster)
             cluster.remove_node(lossy, allow_graceful=False)
-    assert kinds.count("lost") in (1, 2)
+        elif event.kind == "lost":
+            lost.append(event.content)
+            restarted.add(event.task.seed)
+        elif event.kind == "report" and event.task.seed in restarted and not killed:  # so it runs on the lasting node
+            kill_a_run(lasting)
+            killed = True
+    assert sum(reason.startswith("lost with its node") for reason in lost) in (1, 2)
+    assert any("killed" in reason for reason in lost)
     assert kinds.count("end") == 3
     assert [digests(task.folder) for task in away] == [digests(task.folder) for task in at_home]
 
