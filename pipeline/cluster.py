@@ -116,16 +116,17 @@ class Cluster:
                 kind, content = "crash", str(error)
             except RayError as error:
                 kind, content = "killed", f"lost with its node ({type(error).__name__})"
-            if kind in ("crash", "killed"):
-                del streams[stream]
             if kind == "killed" and lost[task.folder] < LOSSES:
                 lost[task.folder] += 1
-                yield Event(task, "lost", content)
-                streams[self._send(task)] = task
-                continue
+                kind = "lost"
             if kind == "end":
                 _unpack(content, task.folder)
-            yield Event(task, kind, None if kind == "end" else content)
+                content = None
+            if kind in ("crash", "killed", "lost"):
+                del streams[stream]
+            yield Event(task, kind, content)
+            if kind == "lost":
+                streams[self._send(task)] = task
 
     def _send(self, task: Task) -> Any:
         """Starts a task; what is said of it comes as a stream."""

@@ -12,7 +12,7 @@ import pytest
 from pipeline import workers
 from pipeline.config import Row
 from pipeline.errors import UserError
-from pipeline.workers import Task
+from pipeline.workers import Event, Task
 
 ray = pytest.importorskip("ray", reason="Ray is not installed; it comes with the extra `cluster`")
 MakeRow = Callable[..., Row]
@@ -65,7 +65,7 @@ def test_a_lost_node_and_a_killed_run_lose_nothing(
     for task in (*at_home, *away):
         task.folder.mkdir()
     assert [event.kind for event in workers.do_all(at_home)].count("end") == 3
-    lossy, kinds, lost, restarted = add_node(cluster), list[str](), list[str](), set[int]()
+    lossy, kinds, lost = add_node(cluster), list[str](), list[Event]()
     lasting, killed = None, False
     for event in Cluster(cluster.address, cpus=0.5, gpus=0).do_all(away):
         kinds.append(event.kind)
@@ -73,13 +73,12 @@ def test_a_lost_node_and_a_killed_run_lose_nothing(
             lasting = add_node(cluster)
             cluster.remove_node(lossy, allow_graceful=False)
         elif event.kind == "lost":
-            lost.append(event.content)
-            restarted.add(event.task.seed)
-        elif event.kind == "report" and event.task.seed in restarted and not killed:  # so it runs on the lasting node
-            kill_a_run(lasting)
+            lost.append(event)
+        elif event.kind == "report" and not killed and event.task in [other.task for other in lost]:
+            kill_a_run(lasting)  # where what was lost runs now
             killed = True
-    assert sum(reason.startswith("lost with its node") for reason in lost) in (1, 2)
-    assert any("killed" in reason for reason in lost)
+    assert sum(event.content.startswith("lost with its node") for event in lost) in (1, 2)
+    assert any("killed" in event.content for event in lost)
     assert kinds.count("end") == 3
     assert [digests(task.folder) for task in away] == [digests(task.folder) for task in at_home]
 
