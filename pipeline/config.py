@@ -174,6 +174,9 @@ class Trainer(Model):
     devices: Positive = Field(1, description="devices, hence processes, of one run; more than one takes strategy ddp")
     strategy: Literal["auto", "ddp"] = Field("auto", description="ddp: each device takes its share of every batch")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="Lightning's precision")
+    arithmetic: Literal["portable", "native"] = Field(
+        "portable", description="portable: the same bytes on all x86-64 CPUs with AVX2; native: all that this CPU has"
+    )
     channels_last: bool = Field(
         True, description="channels innermost in memory: faster on CPUs, and on GPUs in half precision"
     )
@@ -188,6 +191,9 @@ class Trainer(Model):
             raise ValueError(
                 f"{self.devices} devices with strategy {self.strategy}; ddp goes with more than one device"
             )
+        if self.arithmetic == "portable" and (self.precision != "32-true" or self.compile):
+            found = "compile" if self.compile else f"precision {self.precision}"
+            raise ValueError(f"{found} depends on the processor; write arithmetic: native")
         if self.sync_batchnorm and (self.devices == 1 or self.accelerator == "cpu"):
             raise ValueError("sync_batchnorm needs several GPUs: devices over 1, accelerator not cpu")
         return self

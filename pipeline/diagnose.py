@@ -121,7 +121,8 @@ def _weights_digest(weights: Path, stage: str) -> str:
 
 
 def _on_one_device(row: Row) -> Row:
-    return row.model_copy(update={"trainer": Trainer.model_validate({"accelerator": row.trainer.accelerator})})
+    kept = row.trainer.model_dump(include={"accelerator", "arithmetic"})
+    return row.model_copy(update={"trainer": Trainer.model_validate(kept)})
 
 
 def _measure(study: str, tasks: Sequence[Diagnosis]) -> list[str]:

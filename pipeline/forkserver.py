@@ -8,6 +8,8 @@ import os
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
+from pipeline import arithmetic
+
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # one thread each
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # the workspace that deterministic cuBLAS kernels need
@@ -26,6 +28,7 @@ def context() -> ForkServerContext:
 
 def start(preload: str = "pipeline.run") -> None:
     """Starts the server, unless it runs; `preload` names the module that it imports for all."""
+    arithmetic.settle()
     os.environ |= ENVIRONMENT
     context().set_forkserver_preload([preload])
     forkserver.ensure_running()

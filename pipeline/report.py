@@ -8,6 +8,11 @@ Only the rows that the plan lists are read: outputs of rows that were removed st
 outputs give the same bytes, so the report can be checked like every other output.
 """
 
+if __name__ == "__main__":
+    from pipeline import arithmetic
+
+    arithmetic.settle()  # first: NumPy looks at it when it is imported
+
 import shutil
 import sys
 from collections.abc import Sequence

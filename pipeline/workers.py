@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from pipeline import forkserver
+from pipeline import arithmetic, forkserver
 from pipeline.config import Row
 from pipeline.errors import UserError
 from pipeline.slots import Slots, gpus, kind, wanted_jobs
@@ -212,6 +212,7 @@ def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) 
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
         del os.environ[name]  # Lightning would take the job's tasks for the processes of this run
     os.environ.update(environment)
+    arithmetic.choose(task.row.trainer.arithmetic)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     threading.Thread(target=_die_with_parent, daemon=True).start()
 

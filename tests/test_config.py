@@ -158,6 +158,14 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
     "the same seed twice": (row(seeds=[1, 1]), ["rows.r.seeds: found [1, 1]; every seed once"]),
     "no seeds": (row(seeds=[]), ["rows.r.seeds: found []"]),
     "negative seed": (row(seeds=[-1]), ["rows.r.seeds.0: found -1"]),
+    "half precision, portable": (
+        row(trainer={"precision": "bf16-mixed"}),
+        ["rows.r.trainer: ", "; precision bf16-mixed depends on the processor; write arithmetic: native"],
+    ),
+    "compiled, portable": (
+        row(trainer={"compile": True}),
+        ["rows.r.trainer: ", "; compile depends on the processor; write arithmetic: native"],
+    ),
     "two devices without ddp": (row(trainer={"devices": 2}), ["rows.r.trainer", "ddp"]),
     "batch that devices cannot share": (
         row(trainer={"devices": 3, "strategy": "ddp", "accelerator": "cpu"}),

@@ -15,7 +15,7 @@ import many
 import speed
 from contest import ROOT
 
-from pipeline import forkserver, slots
+from pipeline import arithmetic, forkserver, slots
 from pipeline.storage import write_atomically
 
 BATCHES = (32, 128)
@@ -112,6 +112,7 @@ def main() -> None:
     arguments = parser.parse_args()
     head = hardware.header(speed.KERAS / "bin" / "python")
     forkserver.start()
+    arithmetic.choose("native")  # what contestants, started from here, compute with
     sections = {
         "speed": lambda: speed_section(arguments.rounds, arguments.images, inputs.ROWS, BATCHES),
         "costs": costs_section,

@@ -56,8 +56,8 @@ class Sizes:
 TINY = Sizes(2, (1, 2), 32, 32, 32, 32, 1, 128, ("both",), ("bf16",), compiled=False)
 MODES = {
     "float32": {},
-    "bf16": {"precision": "bf16-mixed"},
-    "bf16, compiled": {"precision": "bf16-mixed", "compile": True},
+    "bf16": {"precision": "bf16-mixed", "arithmetic": "native"},
+    "bf16, compiled": {"precision": "bf16-mixed", "compile": True, "arithmetic": "native"},
 }
 """How the row's trainer is set."""
 

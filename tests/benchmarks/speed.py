@@ -39,7 +39,8 @@ def cpu_entrants(cores: int, images: int) -> list[Entrant]:
         Entrant("Lightning script", typical, 1),
     ]
     if has_bf16():
-        half = Team("ours.py", cores, images, environment=forkserver.ENVIRONMENT, changes={"precision": "bf16-mixed"})
+        changes = {"precision": "bf16-mixed", "arithmetic": "native"}
+        half = Team("ours.py", cores, images, environment=forkserver.ENVIRONMENT, changes=changes)
         entrants.append(Entrant("ours, bf16", half, cores))
     python = KERAS / "bin" / "python"
     if python.exists():
