@@ -10,12 +10,13 @@ import pytest
 import torch
 from hypothesis import settings
 
-from pipeline import forkserver, prepared
+from pipeline import arithmetic, forkserver, prepared
 from pipeline.config import Row
 
 for name in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI", "DISHARMONY_JOBS", "DISHARMONY_PYTHON"):
     os.environ.pop(name, None)
 
+arithmetic.settle()  # as a stage does
 torch.set_num_threads(1)  # as a run does; on small tensors threads mostly wait for each other
 
 with warnings.catch_warnings():  # of packages at import, which is not what a test is about
