@@ -1,34 +1,11 @@
-"""Dropout layers. Each takes the rate at which it drops; the papers' p is most often 1 − rate.
+"""What dropout layers have in common. Each takes the rate at which it drops; the papers' p is most often 1 − rate.
 
 All of them change values in training only, draw from torch's global generator, keep shape, dtype and
-device, and let their input through as it is at rate 0. x is the input and q = 1 − rate below.
+device, and let their input through as it is at rate 0. In their formulas x is the input and q = 1 − rate.
 """
-
-import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-
-from models.place import Place
-
-
-def channels(place: Place) -> nn.Module:
-    """Inverted dropout of whole channels: y = x·m / q with one m ~ Bernoulli(q) for each channel of each image.
-
-    SpatialDropout of Tompson et al. 2015 (arXiv 1411.4280, section 3.2). In a flat tensor every feature
-    is a channel of one pixel, so this is `InvertedDropout` there.
-    """
-    return nn.Dropout2d(place.rate) if place.spatial else InvertedDropout(place.rate)
-
-
-def alpha(place: Place) -> nn.Module:
-    """Alpha dropout, for SELU: y = a·(x·m + α′·(1 − m)) + b, m ~ Bernoulli(q); in test mode y = x.
-
-    α′ ≈ −1.7581 is the value at which SELU saturates; a = (q + α′²·q·(1 − q))^(−1/2) and b = −a·(1 − q)·α′
-    keep mean 0 and variance 1 (Klambauer et al. 2017, arXiv 1706.02515, section on the new dropout).
-    """
-    return nn.AlphaDropout(place.rate)
 
 
 class Dropout(nn.Module):
@@ -84,50 +61,3 @@ def keep(x: Tensor, rate: float) -> Tensor:
         kept[ties] = torch.rand(ties.shape) >= fraction
     layout = torch.empty_like(x, device="meta")  # dense, in the order of x's memory
     return kept.as_strided(x.shape, layout.stride())
-
-
-class InvertedDropout(Dropout):
-    """Inverted dropout: y = x·m / q, m ~ Bernoulli(q); in test mode y = x.
-
-    Srivastava et al. 2014 (JMLR 15, section 10), who call it scaling up at training time.
-    """
-
-    def noisy(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":
-            return functional.dropout(x, self.p)
-        # The product of x, mask and scale in one kernel, under the name of the derivative that it also is.
-        return torch.ops.aten.native_dropout_backward(x, keep(x, self.p), 1 / (1 - self.p))
-
-
-class ClassicDropout(Dropout):
-    """Dropout as first published: y = x·m, m ~ Bernoulli(q); in test mode y = q·x.
-
-    Srivastava et al. 2014 (JMLR 15, section 4), who put the factor q on the outgoing weights.
-    """
-
-    def noisy(self, x: Tensor) -> Tensor:
-        return x * keep(x, self.p)
-
-    def quiet(self, x: Tensor) -> Tensor:
-        return x * (1 - self.p)
-
-
-class GaussianDropout(Dropout):
-    """Multiplicative Gaussian noise: y = x·(1 + r), r ~ N(0, rate / q), the variance that inverted dropout has.
-
-    Srivastava et al. 2014 (JMLR 15, section 10); Wang and Manning 2013 (ICML).
-    """
-
-    def noisy(self, x: Tensor) -> Tensor:
-        # x + x·r and not x·(1 + r): the sum is rounded once, which matters in half precision.
-        return torch.addcmul(x, x, torch.empty_like(x).normal_(0, math.sqrt(self.p / (1 - self.p))))
-
-
-class UniformDropout(Dropout):
-    """Uout, multiplicative uniform noise: y = x·(1 + r), r ~ U(−β, β), where the rate is β.
-
-    Li et al. 2018 (arXiv 1801.05134), made to shift the variance less: by 3 / (3 + β²) where x has mean 0.
-    """
-
-    def noisy(self, x: Tensor) -> Tensor:
-        return torch.addcmul(x, x, torch.empty_like(x).uniform_(-self.p, self.p))

@@ -1,12 +1,11 @@
 """A VGG-style backbone (Simonyan and Zisserman 2015, arXiv 1409.1556) spoken by a sentence.
 
-Blocks of 3×3 convolutions with padding 1, each block closed by a 2×2 max pool, then dense layers
-and a linear classifier. The backbone decides how many and how wide; the sentence decides which
-layers stand around them and in which order.
+Blocks of 3×3 convolutions, each block closed by a 2×2 max pool, then dense layers and a linear classifier. The
+backbone decides how many and how wide; the sentence decides which layers stand around them and in which order.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +13,8 @@ import torch
 from torch import nn
 
 from models.place import Place, SentenceError
-from models.sentence import WORDS, Sentence
+from models.sentence import Sentence
+from models.shapes import CONVS, SHAPES
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,30 @@ class Backbone:
                 dropout rates that do not fit the positions, or a layer that cannot stand at its place.
         """
         # Images of a shape that no layer can object to: enough pixels, and any groups divide their channels.
-        side, groups = 2 * 2 ** len(self.widths), sentence.norm.groups
+        side, groups = self.least_side(sentence, 2), sentence.norm.groups
         for word, place, _ in _walk(self, sentence, (groups, groups * side, side), classes=1):
-            if word in WORDS:
-                WORDS[word].layer(place)
+            if word not in SHAPES:
+                sentence.meaning(word).layer(place)
+
+    def least_side(self, sentence: Sentence, last: int = 1) -> int:
+        """Pixels that the shorter side of an image needs so that `last` are left behind the last block."""
+        side = last
+        for convs in reversed(self.convs):
+            for shape in [SHAPES[word] for _, _, word in sentence.of_block(convs) if word in SHAPES][::-1]:
+                side = side * shape.by + shape.cut
+        return side
 
     def _check_lists(self, sentence: Sentence) -> None:
         if len(self.widths) != len(self.convs):
             raise SentenceError(
                 "backbone", f"{len(self.widths)} widths but {len(self.convs)} convs; one of each per block"
             )
+        if block := sentence.words("block"):
+            found = sum(word in CONVS for word in block)
+            if other := [convs for convs in self.convs if convs != found]:
+                raise SentenceError(
+                    "block", f"{found} convolutions, but {other[0]} in the backbone's convs {self.convs}"
+                )
         if bool(self.dense) != bool(sentence.words("head")):
             raise SentenceError("head", "a head and the backbone's dense widths go together: give both or neither")
 
@@ -91,28 +105,15 @@ def build(backbone: Backbone, sentence: Sentence, image: tuple[int, int, int], c
             cannot stand at its place.
     """
     _, height, width = image
-    shrink = 2 ** len(backbone.widths)
-    if min(height, width) < shrink:
-        raise SentenceError(
-            "backbone",
-            f"{len(backbone.widths)} pools need images of {shrink}×{shrink} pixels or more, not {height}×{width}",
-        )
+    if min(height, width) < (side := backbone.least_side(sentence)):
+        raise SentenceError("backbone", f"its blocks need images of {side}×{side} pixels or more, not {height}×{width}")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for word, place, after in _walk(backbone, sentence, image, classes):
-        layer = WORDS[word].layer(place) if word in WORDS else SHAPES[word](place.features, after)
+        shape = SHAPES.get(word)
+        layer = shape.layer(place.features, after) if shape else sentence.meaning(word).layer(place)
         if layer is not None:
             layers[place.name] = layer
     return nn.Sequential(layers)
-
-
-# The layers that give a network its shape, of the features before and after them.
-SHAPES: dict[str, Callable[[int, int], nn.Module]] = {
-    "conv": lambda before, after: nn.Conv2d(before, after, kernel_size=3, padding=1),
-    "pool": lambda before, after: nn.MaxPool2d(2),
-    "flatten": lambda before, after: nn.Flatten(),
-    "dense": nn.Linear,
-    "classifier": nn.Linear,
-}
 
 
 class _Step(NamedTuple):
@@ -126,49 +127,35 @@ class _Step(NamedTuple):
 def _walk(backbone: Backbone, sentence: Sentence, image: tuple[int, int, int], classes: int) -> Iterator[_Step]:
     """Every word in network order."""
     rates = iter(backbone.rates(sentence))
-    channels, height, width = image
+    features, height, width = image
+    for part, name, word, wide in _said(backbone, sentence, classes):
+        rate = next(rates) if sentence.drops(word) else 0.0
+        place = Place(part, name, features, height * width, rate, sentence.norm)
+        if word == "flatten":
+            features, height, width = features * height * width, 0, 0
+        elif shape := SHAPES.get(word):
+            features = features if word == "pool" else wide
+            height, width = ((side - shape.cut) // shape.by for side in (height, width))
+        yield _Step(word, place, features)
+
+
+def _said(backbone: Backbone, sentence: Sentence, classes: int) -> Iterator[tuple[str, str, str, int]]:
+    """Every word in network order: its part, the name of its layer, the word, and how wide weights are there."""
     for number, (features, convs) in enumerate(zip(backbone.widths, backbone.convs, strict=True), 1):
-        for conv in range(1, convs + 1):
-            here, there = (channels, height * width), (features, height * width)
-            yield from _say(sentence, "each", f"block{number}", str(conv), here, there, rates)
-            channels = features
-        here, (height, width) = (channels, height * width), (height // 2, width // 2)
-        yield from _say(sentence, "end", f"block{number}", "", here, (channels, height * width), rates)
-    features = channels * height * width
-    yield _fixed(sentence, "flatten", (channels, height * width), features)
-    for number, dense in enumerate(backbone.dense, 1):
-        yield from _say(sentence, "head", f"head{number}", "", (features, 0), (dense, 0), rates)
-        features = dense
-    yield _fixed(sentence, "classifier", (features, 0), classes)
+        yield from _named(f"block{number}", sentence.of_block(convs), features)
+    yield "backbone", "flatten", "flatten", 0
+    for number, features in enumerate(backbone.dense, 1):
+        yield from _named(f"head{number}", (("head", "", word) for word in sentence.words("head")), features)
+    yield "backbone", "classifier", "classifier", classes
 
 
-def _fixed(sentence: Sentence, word: str, here: tuple[int, int], after: int) -> _Step:
-    """A step that no sentence says."""
-    return _Step(word, Place("backbone", word, *here, sentence.activation, 0.0, sentence.norm), after)
-
-
-def _say(
-    sentence: Sentence,
-    part: str,
-    where: str,
-    suffix: str,
-    here: tuple[int, int],
-    there: tuple[int, int],
-    rates: Iterator[float],
-) -> Iterator[_Step]:
-    """The steps of one part, with features and pixels `here` before its shape word and `there` behind it.
-
-    A word that stands twice is numbered from its second time on.
-    """
-    seen: dict[str, int] = {}
-    for word in sentence.words(part):
-        seen[word] = seen.get(word, 0) + 1
-        again = f"_{seen[word]}" if seen[word] > 1 else ""
-        rate = next(rates) if word in WORDS and WORDS[word].drops else 0.0
-        name = f"{where}_{word}{suffix}{again}"
-        after = here if word in WORDS else there
-        yield _Step(word, Place(part, name, *here, sentence.activation, rate, sentence.norm), after[0])
-        here = after
+def _named(where: str, said: Iterable[tuple[str, str, str]], wide: int) -> Iterator[tuple[str, str, str, int]]:
+    """The words of one block or dense layer. One that stands there twice is numbered from its second time on."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for part, number, word in said:
+        seen[word, number] += 1
+        again = f"_{seen[word, number]}" if seen[word, number] > 1 else ""
+        yield part, f"{where}_{word}{number}{again}", word, wide
 
 
 def initialize(network: nn.Sequential, activation: str, generators: Iterator[torch.Generator]) -> None:

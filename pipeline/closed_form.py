@@ -20,7 +20,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.dropout import ClassicDropout, GaussianDropout, InvertedDropout, UniformDropout
+from models.words.classic_dropout import ClassicDropout
+from models.words.gaussian_dropout import GaussianDropout
+from models.words.inverted_dropout import InvertedDropout
+from models.words.uniform_dropout import UniformDropout
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from pipeline.workers import Event, Events, Task
 LOSSES = 3
 """So often a run that was killed starts again: nodes are lost or asked back; later the run may be what ends them."""
 
-CODE = ("pipeline/*.py", "models/*.py", "dvc.yaml")
+CODE = ("pipeline/**/*.py", "models/**/*.py", "words/*.py", "dvc.yaml")
 """What of the checkout goes to the nodes; dvc.yaml names the files of the code's digest."""
 
 

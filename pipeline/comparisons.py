@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.config import Row
+from pipeline.config import PARTS, Row
 from pipeline.decisions import improvement
 from pipeline.measured import Groups, Result
+from pipeline.params import vocabulary
 from pipeline.quantities import QUANTITIES
 from pipeline.stats import Interval, bootstrap, contrast, interquartile_mean, two_way
 from pipeline.wording import NONE, contenders, interval, marked, number, table
@@ -21,7 +22,6 @@ TWO_WAY_NOTE = (
     " without and with the other; the interaction is what batch normalization adds with dropout, less what it adds"
     " without. ± is half the 95 % interval of paired differences (Student's t)."
 )
-SENTENCE = ("each", "end", "head")
 ACCURACY = QUANTITIES["accuracy"]
 
 
@@ -82,9 +82,7 @@ def quadruples(results: Sequence[Result]) -> list[dict[str, Result]]:
     Returns:
         By the cells of `stats.two_way`, `bn` being the first factor and dropout the second.
     """
-    from models import WORDS  # torch
-
-    dropouts = {word for word, kind in WORDS.items() if kind.drops}
+    dropouts = {word for word, kind in vocabulary.words().items() if kind.drops}
     rows = {_identity(result.row, set(), dropouts): result for result in results}
     found = []
     for result in results:
@@ -98,7 +96,7 @@ def quadruples(results: Sequence[Result]) -> list[dict[str, Result]]:
 
 def _identity(row: Row, without: set[str], dropouts: set[str]) -> str:
     """All that decides a row's numbers, less some words; rates count only where a word takes them."""
-    sentence = {part: [word for word in getattr(row, part).split() if word not in without] for part in SENTENCE}
+    sentence = {part: [word for word in said.split() if word not in without] for part, said in row.parts().items()}
     drops = any(word in dropouts for words in sentence.values() for word in words)
-    settings = row.model_dump(exclude={*SENTENCE, "published", "seeds"} | (set() if drops else {"dropout"}))
+    settings = row.model_dump(exclude={*PARTS, "published", "seeds"} | (set() if drops else {"dropout"}))
     return repr((sentence, settings))

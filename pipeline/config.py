@@ -17,6 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from pipeline import contrasts, paths
 from pipeline.complaints import complain, one_line, reference, show
 from pipeline.errors import UserError
+from pipeline.params import vocabulary
 from pipeline.quantities import QUANTITIES, quantity
 from pipeline.schema import NAME, Fraction, Model, Positive, Seeds
 from pipeline.tuning import Tuning
@@ -218,14 +219,19 @@ class Published(Model):
         return shift
 
 
+PARTS = ("block", "each", "end", "head")
+"""The keys that hold a row's sentence."""
+
+
 class Row(Model):
     """One experiment: a network, how it is trained, and on what."""
 
     study: str = Field(pattern=NAME, description="a key of studies")
     dataset: str = Field(pattern=NAME, description="a key of datasets")
     backbone: BackboneSpec = Field(description="depth and widths, or the name of a preset: vgg2, vgg11 or vgg16")
-    each: str = Field(description="words for every convolution, `conv` among them")
-    end: str = Field(description="words that close a block, `pool` among them")
+    each: str = Field("", description="words for every convolution, `conv` or `conv-valid` among them")
+    end: str = Field("", description="words that close a block, `pool` among them")
+    block: str = Field("", description="words of a whole block, convolutions and `pool` among them, for each and end")
     head: str = Field("", description="words for every hidden dense layer, `dense` among them")
     activation: str = Field("relu", description="what `act` stands for: relu, elu, gelu, silu, selu, sigmoid or tanh")
     dropout: float | list[float] = Field(0.5, description="drop rate, or one per dropout position in network order")
@@ -266,12 +272,27 @@ class Row(Model):
 
         Raises:
             SentenceError: the sentence has no meaning.
+            UserError: a file of words has an error.
         """
         from models import Backbone, Norm, Sentence
 
+        vocabulary.words()
         norm = Norm(**self.norm.model_dump())
-        sentence = Sentence(self.each, self.end, self.head, self.activation, self.dropout, norm)
+        sentence = Sentence(activation=self.activation, dropout=self.dropout, norm=norm, **self.parts())
         return Backbone(self.backbone.widths, self.backbone.convs, self.backbone.dense), sentence
+
+    def parts(self) -> dict[str, str]:
+        """What is written of the sentence, by part."""
+        return {part: words for part in PARTS if (words := getattr(self, part))}
+
+    def words(self) -> list[str]:
+        """All words of the sentence, each once, in the order of the network."""
+        return list(dict.fromkeys(" ".join(self.parts().values()).split()))
+
+    def reads(self, setting: str) -> bool:
+        """Whether a norm of the sentence reads this setting of `norm`."""
+        known = vocabulary.words()
+        return any(setting in known[word].settings for word in self.words() if word in known)
 
     def training(self) -> dict[str, Any]:
         """The part of the row that decides the numbers of one run: all but names, seeds and publications."""
@@ -397,7 +418,7 @@ def _check_row(key: str, row: Row, params: Params) -> None:
         backbone, sentence = row.network()
         backbone.check(sentence)
     except SentenceError as error:
-        raise UserError(f"{key}.{error.part}: {error}") from None
+        raise UserError(f"{key}.{error.part}: {vocabulary.complaint(error)}") from None
 
 
 def _check_tuned(key: str, row: TunedRow, params: Params) -> None:

@@ -13,9 +13,9 @@ from timeit import Timer
 import torch
 from torch import Tensor, nn
 
-from models.fold import Folded, fold
 from pipeline import inference, prepared, trained
 from pipeline.errors import UserError, command
+from pipeline.measures.folding import Folded, fold
 from pipeline.progress import bar
 from pipeline.trained import Trained
 

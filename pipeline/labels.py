@@ -8,6 +8,7 @@ from typing import Any
 from pipeline import paths, plan
 from pipeline.config import Row
 from pipeline.logbook import LoggedRun
+from pipeline.params import vocabulary
 
 YES, NO = "yes", "no"
 """Of the tag `current`: whether the study stands on a run, or on another that replaced it."""
@@ -53,17 +54,14 @@ def tags(run: LoggedRun) -> dict[str, str]:
 
 def _regularizers(row: Row) -> dict[str, str]:
     """The norms and the dropouts of a row's sentence: grouped by both, rows are the table BN × dropout."""
-    from models.sentence import SHAPE_WORDS, WORDS
-
-    said = dict.fromkeys(f"{row.each} {row.end} {row.head}".split())
-    drops = [word for word in said if word in WORDS and WORDS[word].drops]
-    norms = [word for word in said if word not in (*SHAPE_WORDS.values(), "act", "none", *drops)]
+    known = vocabulary.words()
+    drops = [word for word in row.words() if word in known and known[word].drops]
+    norms = [word for word in row.words() if word in known and known[word].settings]
     return {"norm": " ".join(norms) or "none", "dropout": " ".join(drops) or "none"}
 
 
 def _description(run: LoggedRun) -> str:
-    parts = {"each": run.row.each, "end": run.row.end, "head": run.row.head}
-    lines = [f"| {part} | `{words}` |" for part, words in parts.items() if words]
+    lines = [f"| {part} | `{words}` |" for part, words in run.row.parts().items()]
     about = f"Row **{run.name}** of study **{run.study}**, seed {run.seed}, on data set {run.row.dataset}."
     again = f"The same again, to the byte: `dvc repro -f -s {plan.train_stage(run.name)}`"
     return "\n\n".join([about, "\n".join(["| for every | layers |", "|---|---|", *lines]), again])

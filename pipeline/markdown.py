@@ -6,7 +6,7 @@ from typing import Any
 from pipeline import convergence_sections, diagnosis_sections, tuning_sections
 from pipeline.claims_section import claims_section, lead
 from pipeline.comparisons import comparisons
-from pipeline.config import Row
+from pipeline.config import PARTS, Row
 from pipeline.gallery import Gallery
 from pipeline.gallery_section import gallery_section
 from pipeline.measured import Groups, Result
@@ -221,7 +221,7 @@ def _settings(results: list[Result]) -> str:
 
 
 def _setting(row: Row) -> dict[str, str]:
-    values = row.model_dump(exclude={"study", "published", "each", "end", "head"})
+    values = row.model_dump(exclude={"study", "published", *PARTS})
     return {key: _shown(value) for key, value in values.items()}
 
 

@@ -154,7 +154,7 @@ def _reproduction(study: str, result: Result) -> Markup:
     lines = [
         f"- Train it unless it is trained: `.venv/bin/dvc repro {result.stage}`",
         f"- Train it afresh: `.venv/bin/dvc repro --force --single-item {result.stage}`",
-        f"- See its layers: `pipeline/python -m models {name}`",
+        f"- See its layers: `pipeline/python -m pipeline.network {name}`",
         f"- Commit: `git log -1 --format=%H -- reports/{study}.html`",
         f"- Data: MD5 `{result.spec['data']}`; code: MD5 `{result.spec['code']}`",
         f"- MLflow: experiment `{study}`, search `tags.row = '{name}' and tags.current = 'yes'`, one run per seed; what"

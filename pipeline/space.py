@@ -27,14 +27,6 @@ FIXED = {
 }
 """Keys that are no parameters, and why."""
 
-NORMS = {
-    "momentum": {"bn"},
-    "running_stats": {"bn"},
-    "groups": {"gn"},
-    "eps": {"bn", "ln", "in", "gn"},
-}
-"""The words that read a setting of the norms."""
-
 
 def split(row: Row, space: Mapping[str, Parameter]) -> tuple[dict[str, Parameter], list[str]]:
     """The parameters of a space that a row has, and the keys of those that it lacks."""
@@ -45,13 +37,12 @@ def split(row: Row, space: Mapping[str, Parameter]) -> tuple[dict[str, Parameter
 def has(row: Row, path: str) -> bool:
     """Whether a value under this key changes the row: a rate needs a dropout position, a norm's setting its norm."""
     first, *rest = path.split(".")
-    words = {word for sentence in (row.each, row.end, row.head) for word in sentence.split()}
     if first == "dropout":
         return _positions(row) > int(rest[0] if rest else 0)
     if first == "norm":
-        return bool(NORMS[rest[0]] & words)
+        return row.reads(rest[0])
     if first == "activation":
-        return "act" in words
+        return "act" in row.words()
     value: Any = row.model_dump()
     for step in path.split("."):
         if isinstance(value, list) and int(step) < len(value):

@@ -50,7 +50,7 @@ class Trained:
     @property
     def needs_company(self) -> bool:
         """Whether it normalizes with the batch at hand, so that a prediction depends on the images beside it."""
-        return not self.row.norm.running_stats and "bn" in f"{self.row.each} {self.row.end} {self.row.head}".split()
+        return not self.row.norm.running_stats and self.row.reads("running_stats")
 
 
 def find(name: str) -> Trained:

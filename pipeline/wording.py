@@ -66,7 +66,7 @@ def _margin(best: Result, second: Result) -> str:
 
 def sentence(row: Row) -> str:
     """The row's network, short."""
-    return " · ".join(part for part in (row.each, row.end, row.head) if part)
+    return " · ".join(row.parts().values())
 
 
 def number(value: float | None, digits: int, scale: float = 1.0) -> str:

@@ -1,8 +1,9 @@
 """What tests share: small prepared data, small rows, and a clean process environment."""
 
 import os
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from models import vocabulary
 from pipeline import arithmetic, forkserver, prepared
 from pipeline.config import Row
 
@@ -38,6 +40,29 @@ def pytest_runtest_setup() -> None:
 def worker_server() -> None:
     """Workers are forked from a server that has imported what they need, as in a stage."""
     forkserver.start()
+
+
+@pytest.fixture
+def own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Writes files of words, by name and code, into a folder that stands for the user's own; the folder."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    monkeypatch.setitem(vocabulary.FOLDERS, "words", folder)
+
+    def write(**files: str) -> Path:
+        for name, code in files.items():
+            (folder / f"{name}.py").write_text(code)
+        forget()
+        return folder
+
+    def forget() -> None:
+        vocabulary.read.cache_clear()
+        for module in [name for name in sys.modules if name.partition(".")[0] == "words"]:
+            del sys.modules[module]
+
+    yield write
+    monkeypatch.undo()
+    forget()
 
 
 @pytest.fixture(scope="session")

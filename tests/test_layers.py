@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from reference import Array
 from torch import Tensor, nn
 
-from models import WORDS, Norm, Place
-from models.dropout import ClassicDropout, Dropout, GaussianDropout, UniformDropout
+from models import Dropout, Norm, Place, vocabulary
+from models.words.classic_dropout import ClassicDropout
+from models.words.gaussian_dropout import GaussianDropout
+from models.words.uniform_dropout import UniformDropout
 
 # Seeds are drawn and not arrays: what can go wrong depends on the shape, the rate and the spread.
 SEEDS = st.integers(0, 2**32 - 1)
@@ -26,10 +28,9 @@ OWN: list[type[Dropout]] = [ClassicDropout, GaussianDropout, UniformDropout]
 
 def make(word: str, shape: tuple[int, ...], rate: float = 0.0, norm: Norm | None = None) -> nn.Module:
     """The layer of a word for float64 tensors of a shape."""
-    place = Place(
-        "each", word, shape[1], int(np.prod(shape[2:])) if len(shape) > 2 else 0, "relu", rate, norm or Norm()
-    )
-    layer = WORDS[word].layer(place)
+    pixels = int(np.prod(shape[2:])) * (len(shape) > 2)
+    place = Place("each", word, shape[1], pixels, rate, norm or Norm())
+    layer = vocabulary.words()[word].layer(place)
     assert layer is not None
     return layer.double()
 

@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from models import PRESETS, WORDS, Backbone, Sentence, SentenceError, Word, build
-from models.dropout import InvertedDropout
-from models.vgg import initialize
+from models import PRESETS, Backbone, Sentence, SentenceError, build, initialize
+from models.words.inverted_dropout import InvertedDropout
 from pipeline import prepared
 from pipeline.config import Row
 from pipeline.module import Classifier
@@ -65,12 +64,13 @@ def test_a_word_may_stand_twice() -> None:
     [
         ("each", {"each": "conv bnn act"}, "»bnn«"),
         ("each", {"each": "bn act"}, "'conv' is needed"),
-        ("each", {"each": "conv conv"}, "twice"),
+        ("each", {"each": "conv conv"}, "»conv«: a second convolution"),
+        ("end", {"end": "pool act pool"}, "twice"),
         ("each", {"each": "conv pool"}, "belongs in `end`"),
         ("end", {"end": ""}, "'pool' is needed"),
         ("head", {"head": "act drop"}, "'dense' is needed"),
         ("head", {"head": ""}, "give both or neither"),
-        ("activation", {"activation": "rellu"}, "did you mean 'relu'"),
+        ("activation", {"activation": "bn"}, "unknown activation 'bn'"),
         ("dropout", {"head": "dense act drop", "dropout": 1.0}, "[0, 1)"),
         ("dropout", {"head": "dense act drop", "dropout": [0.1, 0.1]}, "2 rates for 1 dropout positions"),
     ],
@@ -119,17 +119,25 @@ def test_initial_variance_is_that_of_the_papers(activation: str, variance: float
     assert weight.var().item() == pytest.approx(variance, rel=0.037)
 
 
+DRAWN = """
+import torch
+from torch import nn
+from models import Word
+
+class Drawn(nn.Module):
+    def __init__(self, features):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(features))
+
+WORDS = {"drawn": Word(lambda place: Drawn(place.features))}
+"""
+
+
 def test_layers_that_draw_their_own_parameters_are_seeded(
-    make_row: Callable[..., Row], data: Path, monkeypatch: pytest.MonkeyPatch
+    make_row: Callable[..., Row], data: Path, own_words: Callable[..., Path]
 ) -> None:
     """Broken: a row with a layer of one's own would train to other bytes each time."""
-
-    class Drawn(nn.Module):
-        def __init__(self, features: int) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.randn(features))
-
-    monkeypatch.setitem(WORDS, "drawn", Word(lambda place: Drawn(place.features)))
+    own_words(drawn=DRAWN)
     row = make_row(each="conv drawn act")
     drawn = [
         Classifier(row, prepared.info(data), seed).network.get_parameter("block1_drawn1.weight") for seed in (1, 1, 2)
@@ -143,7 +151,7 @@ def test_the_command_prints_layers_and_counts() -> None:
     command = [
         sys.executable,
         "-m",
-        "models",
+        "pipeline.network",
         "each: conv bn act, end: pool drop, head: dense act drop",
         "--dropout",
         "0.25",

@@ -9,7 +9,7 @@ import torch
 from reference import noise_moments, output_moments, standard_errors
 from torch import Tensor, nn
 
-from models import WORDS, Backbone, Norm, Place, Sentence, build
+from models import Backbone, Norm, Place, Sentence, build, vocabulary
 from models.dropout import keep
 
 ERRORS = 5
@@ -19,7 +19,7 @@ DROPOUTS = ["drop", "drop-classic", "drop2d", "gauss", "uout", "alpha"]
 
 def make(word: str, rate: float) -> nn.Module:
     """The layer of a dropout word for feature maps, in training mode."""
-    layer = WORDS[word].layer(Place("each", word, 64, 4, "relu", rate, Norm()))
+    layer = vocabulary.words()[word].layer(Place("each", word, 64, 4, rate, Norm()))
     assert layer is not None
     return layer
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models import WORDS, Norm, Place, build
+from models import Norm, Place, build, vocabulary
 from pipeline import closed_form, inference, prepared, recalibrate, run, shift
 from pipeline.config import Digits, Row
 from pipeline.epochs import Epochs
@@ -31,7 +31,7 @@ def batches(number: int, seed: int, *shape: int, mean: float = 0.0, shared: floa
 
 def drop(word: str, rate: float, features: int, pixels: int = 0) -> nn.Module:
     """The layer of a word."""
-    layer = WORDS[word].layer(Place("each", "drop", features, pixels, "relu", rate, Norm()))
+    layer = vocabulary.words()[word].layer(Place("each", "drop", features, pixels, rate, Norm()))
     assert layer is not None
     return layer
 

@@ -11,7 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from models import Normalize, dropout
+from models import Normalize
+from models.words.inverted_dropout import InvertedDropout
 from pipeline import environment, measured, prepared, results, run, seed_table, streams, verify
 from pipeline.agreement import Agreement, Level, agree
 from pipeline.config import Row, Study
@@ -77,7 +78,7 @@ def other_stream(patch: Patch) -> None:
 
 
 def no_scale(patch: Patch) -> None:
-    patch.setattr(dropout.InvertedDropout, "noisy", lambda self, x: x * torch.empty_like(x).bernoulli_(1 - self.p))
+    patch.setattr(InvertedDropout, "noisy", lambda self, x: x * torch.empty_like(x).bernoulli_(1 - self.p))
 
 
 def masks_of_another_epoch(patch: Patch) -> None:

@@ -17,7 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision import transforms
 
 from models import build
-from models.dropout import InvertedDropout
+from models.words.inverted_dropout import InvertedDropout
 from pipeline import prepared
 from pipeline.config import Row
 from pipeline.module import make_optimizer

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.utils import fusion
 
-from models.dropout import ClassicDropout, Dropout
+from models.dropout import Dropout
+from models.words.classic_dropout import ClassicDropout
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 NORMS = (*BATCH_NORMS, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)

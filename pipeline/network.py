@@ -1,42 +1,50 @@
-"""Prints the layers of a sentence: `python -m models 'each: conv bn act, end: pool drop, head: dense act drop'`.
+"""The layers of a row, with shapes and parameter counts.
 
-A row of params.yaml may be named in place of a sentence.
+pipeline/python -m pipeline.network both
+pipeline/python -m pipeline.network 'each: conv bn act, end: pool drop, head: dense act drop'
 """
 
 import argparse
-import sys
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from models import PRESETS, Backbone, Sentence, SentenceError, build
+from models import PRESETS, Backbone, Norm, Sentence, SentenceError, build
 from models.sentence import nearest
+from pipeline import paths, prepared
+from pipeline.config import PARTS, read_params
+from pipeline.errors import UserError, command
+from pipeline.params import vocabulary
+
+IMAGE = (3, 32, 32)
+"""Channels, height and width of images that are not known."""
 
 
+@command
 def main() -> None:
-    """Parses the command line and prints one line per layer."""
     parser = argparse.ArgumentParser(
-        prog="python -m models", description="Layers, shapes and parameter counts of a network"
+        prog="pipeline/python -m pipeline.network", description="Layers, shapes and parameter counts of a network"
     )
-    parser.add_argument("network", help="a sentence 'each: …, end: …, head: …', or the name of a row of params.yaml")
-    parser.add_argument("--backbone", default="vgg2", choices=PRESETS, help="widths and depth (default: %(default)s)")
-    parser.add_argument("--dropout", type=float, default=0.5, help="drop rate (default: %(default)s)")
-    parser.add_argument("--activation", default="relu", help="what `act` stands for (default: %(default)s)")
+    parser.add_argument("network", help="a row of params.yaml, or a sentence 'each: …, end: …, head: …'")
+    parser.add_argument("--backbone", default="vgg2", choices=PRESETS, help="of a sentence (default: %(default)s)")
+    parser.add_argument("--dropout", type=float, default=0.5, help="rate of a sentence (default: %(default)s)")
+    parser.add_argument("--activation", default="relu", help="`act` of a sentence (default: %(default)s)")
     parser.add_argument("--image", help="channels×height×width (default: a row's data once prepared, else 3x32x32)")
     parser.add_argument("--classes", type=int, default=10, help="number of classes (default: %(default)s)")
     options = parser.parse_args()
+    vocabulary.words()
     try:
         if ":" in options.network:
-            backbone, image = PRESETS[options.backbone], (3, 32, 32)
+            backbone, image = PRESETS[options.backbone], IMAGE
             sentence = parse(options.network, options.activation, options.dropout)
         else:
             backbone, sentence, image = from_row(options.network)
         image = parse_image(options.image) if options.image else image
         network = build(backbone, sentence, image, options.classes)
     except SentenceError as error:
-        sys.exit(f"error: {error.part}: {error}")
+        raise UserError(f"{error.part}: {vocabulary.complaint(error)}") from None
     show(network, image)
 
 
@@ -44,41 +52,35 @@ def parse(text: str, activation: str, dropout: float) -> Sentence:
     """A sentence from 'each: conv act, end: pool, head: dense act'.
 
     Raises:
-        SentenceError: a part that is unknown, doubled or without a colon.
+        UserError: a part that is unknown, doubled or without a colon.
+        SentenceError: the sentence has no meaning.
     """
     parts: dict[str, str] = {}
     for piece in text.split(","):
         part, colon, words = (item.strip() for item in piece.partition(":"))
-        if part not in ("each", "end", "head") or not colon or part in parts:
-            raise SentenceError(
-                "sentence", f"»{piece.strip()}«: write each, end and head once, each followed by a colon"
+        if part not in PARTS or not colon or part in parts:
+            raise UserError(
+                f"network: »{piece.strip()}«; a sentence is 'each: …, end: …, head: …' or 'block: …, head: …'"
             )
         parts[part] = words
-    return Sentence(parts.get("each", ""), parts.get("end", ""), parts.get("head", ""), activation, dropout)
+    return Sentence(activation=activation, dropout=dropout, norm=Norm(), **parts)
 
 
 def from_row(name: str) -> tuple[Backbone, Sentence, tuple[int, int, int]]:
-    """The network of a row of params.yaml, and the shape of its images, 3×32×32 as long as they are not prepared."""
-    from pipeline import paths, prepared
-    from pipeline.config import read_params
-    from pipeline.errors import UserError
-
-    try:
-        params = read_params()
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    """The network of a row of params.yaml, and the shape of its images, `IMAGE` as long as they are not prepared."""
+    params = read_params()
     rows = params.rows | params.tuned
     if name not in rows:
-        raise SentenceError("network", f"no row '{name}' in params.yaml{nearest(name, rows)}")
+        raise UserError(f"network: no row '{name}' in params.yaml{nearest(name, rows)}")
     data = paths.prepared(rows[name].dataset)
-    return *rows[name].network(), prepared.info(data).shape if data.exists() else (3, 32, 32)
+    return *rows[name].network(), prepared.info(data).shape if data.exists() else IMAGE
 
 
 def parse_image(text: str) -> tuple[int, int, int]:
     """C, H and W from '3x32x32'."""
     sizes = text.replace("×", "x").split("x")
     if len(sizes) != 3 or not all(size.isdecimal() and int(size) for size in sizes):
-        raise SentenceError("image", f"found '{text}'; channels, height and width such as 3x32x32")
+        raise UserError(f"--image: found '{text}'; channels, height and width such as 3x32x32")
     channels, height, width = map(int, sizes)
     return channels, height, width
 

@@ -1,0 +1,31 @@
+"""The words of sentences, and what is wrong with a sentence, as a user hears of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from models import SentenceError, Word  # torch, which reading a plan does not need
+
+
+def words() -> dict[str, Word]:
+    """All words by name.
+
+    Raises:
+        UserError: a file of words has an error.
+    """
+    from models import WordError, vocabulary
+
+    try:
+        return vocabulary.words()
+    except WordError as error:
+        raise UserError(str(error)) from None
+
+
+def complaint(error: SentenceError) -> str:
+    """What is wrong with a sentence, with what it could have said."""
+    from models.sentence import nearest
+
+    return f"{error}{nearest(error.word, error.known) if error.known else ''}"

@@ -1,0 +1,130 @@
+"""Words are found by their files: the project's, a user's own, and what is wrong with one of them."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from models import Sentence, WordError, build, vocabulary
+from pipeline import network
+from pipeline.config import Row
+from pipeline.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+OWN = """
+from models import Word
+WORDS = {"NAME": Word(lambda place: None)}
+"""
+
+
+def test_the_readmes_layer_from_outside_builds_and_trains(
+    make_row: Callable[..., Row], own_words: Callable[..., Path]
+) -> None:
+    """Broken: a kind of layer would need more than the one file that the README shows."""
+    readme = (ROOT / "README.md").read_text()
+    example = next(code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "WORDS =" in code)
+    own_words(jitter=example)
+    backbone, sentence = make_row(each="conv jitter act", head="dense jitter act", dropout=0.25).network()
+    backbone.check(sentence)
+    network = build(backbone, sentence, (1, 8, 8), 3)
+    assert sum(type(layer).__name__ == "Jitter" for layer in network) == 3
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    images, labels = torch.randn(12, 1, 8, 8), torch.arange(12) % 3
+    assert not torch.equal(network(images), network(images))
+    losses = [nn.functional.cross_entropy(network.eval()(images), labels).item()]
+    for _ in range(50):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network.train()(images), labels).backward()
+        optimizer.step()
+    losses.append(nn.functional.cross_entropy(network.eval()(images), labels).item())
+    assert losses[1] < losses[0]
+
+
+def test_a_sentence_names_the_files_of_its_words_alone(own_words: Callable[..., Path]) -> None:
+    """Broken: a new word would retrain rows that do not say it, or a changed one would not retrain those that do."""
+    folder = own_words(
+        mine="from words._half import half\n" + OWN.replace("NAME", "mine"),
+        _half="half = 0.5",
+        other=OWN.replace("NAME", "o"),
+    )
+
+    def files(sentence: Sentence) -> list[str]:
+        return [path.name for path in sentence.sources()]
+
+    assert files(Sentence("conv", "pool", "dense")) == []
+    assert files(Sentence("conv act", "pool", "dense act", "elu")) == ["activations.py"]
+    assert files(Sentence("conv bn act", "pool drop")) == ["activations.py", "batch_norm.py", "inverted_dropout.py"]
+    assert files(Sentence(block="conv drop2d conv-valid none pool")) == [
+        "channel_dropout.py",  # which imports the next
+        "inverted_dropout.py",
+        "none.py",
+    ]
+    assert Sentence("conv mine", "pool").sources() == [folder / "_half.py", folder / "mine.py"]
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        (
+            {"w": OWN.replace("NAME", "bn")},
+            r"own/w\.py: 'bn' is also a word of models/words/batch_norm\.py; rename one",
+        ),
+        (
+            {"v": OWN.replace("NAME", "x"), "w": OWN.replace("NAME", "x")},
+            r"own/w\.py: 'x' is also a word of .*own/v\.py",
+        ),
+        ({"w": OWN.replace("NAME", "pool")}, r"own/w\.py: 'pool' is taken"),
+        ({"w": OWN.replace("NAME", "conv-valid")}, r"own/w\.py: 'conv-valid' is taken"),
+        ({"w": OWN.replace("NAME", "act")}, r"own/w\.py: 'act' is taken"),
+        ({"w": OWN.replace("NAME", "two words")}, r"own/w\.py: a word 'two words'; letters"),
+        ({"w": "from models import Word\n\nclass A:\n    x = y\n"}, r"own/w\.py:4: NameError: name 'y' is not defined"),
+        ({"w": "def f(:\n"}, r"own/w\.py:1: SyntaxError: "),
+        ({"w": "import nowhere\n"}, r"own/w\.py:1: ModuleNotFoundError: No module named 'nowhere'"),
+        ({"w": "raise ValueError('two\\nlines')\n"}, r"own/w\.py:1: ValueError: two lines"),
+        ({"w": ""}, r"own/w\.py: no WORDS = "),
+        ({"w": "WORDS = {'a': 3}"}, r"own/w\.py: WORDS\['a'\] is a int and not a Word"),
+    ],
+)
+def test_a_file_of_words_that_cannot_be_used_is_named(
+    files: dict[str, str], complaint: str, own_words: Callable[..., Path], make_row: Callable[..., Row]
+) -> None:
+    """Broken: a slip in one file would end every command in a traceback, or one word would take another's place."""
+    own_words(**files)
+    with pytest.raises(WordError, match=complaint) as caught:
+        vocabulary.words()
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=complaint):  # a row that says none of its words hears of it too
+        make_row().network()
+
+
+def test_models_need_torch_alone(tmp_path: Path) -> None:
+    """Broken: `models` could not be copied into another project, or would look at that project's own `words`."""
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    (tmp_path / "pipeline.py").write_text("raise AssertionError")
+    code = """
+import sys, models
+sentence = models.Sentence("conv bn act", "pool drop", "dense act")
+models.build(models.PRESETS["vgg2"], sentence, (3, 32, 32), 10)
+from models.vocabulary import words
+known = {name.partition(".")[0] for name in sys.modules}
+assert "drop2d" in words() and not known & {"numpy.random", "pydantic", "pipeline", "scipy", "pytorch_lightning"}
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+def test_a_new_activation_can_be_said(own_words: Callable[..., Path]) -> None:
+    """Broken: an activation would need a line in a table beside its file."""
+    own_words(
+        mish="""
+from torch import nn
+from models import Word
+WORDS = {"mish": Word(lambda place: nn.Mish(), activation=True)}
+"""
+    )
+    layers = build(network.PRESETS["vgg2"], Sentence("conv act relu", "pool", "dense", "mish"), (3, 8, 8), 3)
+    assert [type(layer) for layer in layers[1:3]] == [nn.Mish, nn.ReLU]
