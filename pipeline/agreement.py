@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.decisions import ALPHA, p_values
+from pipeline.decisions import ALPHA, Sample
 from pipeline.measured import Run
 from pipeline.seed_table import START, Table
 from pipeline.stats import Estimate, mean_interval
@@ -135,4 +135,5 @@ def _shift(pairs: list[tuple[float, float]], alpha: float) -> Estimate | None:
     scale = max(abs(value) for pair in pairs for value in pair)
     estimate = mean_interval(differences, 1 - alpha)
     small = abs(estimate.mean) <= ROUNDING * scale
-    return None if small or 2 * min(p_values([differences]))[0] > alpha else estimate
+    found = Sample([differences])
+    return None if small or 2 * min(found.over()[0], found.below()[0]) > alpha else estimate

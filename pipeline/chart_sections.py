@@ -7,7 +7,6 @@ import numpy as np
 from markupsafe import Markup
 
 from pipeline import markdown
-from pipeline.decisions import improvement
 from pipeline.diagnosis_sections import shift_words, shifted
 from pipeline.elements import Section, chart
 from pipeline.findings import Findings
@@ -16,7 +15,7 @@ from pipeline.panels import aligned, summarize
 from pipeline.predictions import Predictions
 from pipeline.prose import prose
 from pipeline.quantities import QUANTITIES
-from pipeline.stats import Estimate
+from pipeline.stats import Estimate, improvement
 from pipeline.wording import named, percent, place
 
 MOST_POINTS = 3000
@@ -87,7 +86,7 @@ def _wins(group: list[Result]) -> dict[str, Any]:
 def _share(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
     """P(a > b); None where no seed is common."""
     differences = [a[seed] - b[seed] for seed in a.keys() & b.keys()]
-    return float(improvement([differences]).share[0]) if differences else None
+    return improvement(differences).value if differences else None
 
 
 def curves(found: Findings) -> Section | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.decisions import ALPHA
 from pipeline.interval_plot import Line, interval_plot
+from pipeline.quantities import Quantity
 from pipeline.stats import Estimate
 from pipeline.verdicts import Decision, Evidence, Verdict
 from pipeline.wording import NONE, cell, interval, number, signed, table
@@ -12,11 +13,14 @@ from pipeline.wording import NONE, cell, interval, number, signed, table
 NOTE = (
     "A claim is a contrast of rows, evaluated within each seed; over zero, right in the pictures, is in its favour."
     " Every dot is a seed, the bar the 95 % interval of their mean (Student's t); a bar that reaches the edge goes on"
-    " beyond it. A claim is decided where the paired t test, corrected for the number of claims (Holm), is sure at"
-    f" {100 * ALPHA:.0f} %, and the bootstrap interval of the share of seeds won lies over one half and reaches over"
-    " three quarters (Bouthillier et al. 2021). A run that diverged counts as a guess: accuracy 1/K and loss log K of"
-    " K classes, AUC ½, one epoch more than it may train; for other numbers its seed is left out. The seeds that are"
-    " missing are an estimate for one more look, with a chance of 80 %: looking after each seed would decide too often."
+    f" beyond it. One interval decides, at {100 * ALPHA:.0f} % and corrected for the number of claims (Holm): supported"
+    " or contradicted if all of it lies on that side of zero, negligible if all of it lies nearer to zero than what"
+    " matters (half a point of accuracy, half an epoch, 0.005 of a loss or an AUC, 2 % of a shift), else undecided. A"
+    " claim with a margin is judged by its side of the margin alone. Values in steps, such as epochs, are taken to"
+    " vary at least as much as rounding does. Seeds are always taken as pairs; the interval without that stands beside"
+    " it. A run that failed counts as a guess: accuracy 1/K and loss log K of K classes, AUC ½, one epoch more than it"
+    " may train; for other numbers its seed is left out. The seeds that are missing are an estimate for one more look,"
+    " with a chance of 80 %: looking after each seed would decide too often."
 )
 
 
@@ -93,13 +97,25 @@ def in_favour(verdict: Verdict) -> str:
     """What speaks for the claim, with its interval: of several comparisons, the one that speaks least."""
     if not verdict.case.evidence:
         return NONE
-    least = min(verdict.case.evidence, key=lambda part: part.estimate.mean).estimate
-    found = verdict.case.quantity
-    text = f"{signed(found.scale * least.mean, found.digits)} {found.unit}".rstrip()
-    if least.low is None or least.high is None:
+    return _ends(_least(verdict.case.evidence).estimate, verdict.case.quantity)
+
+
+def _least(evidence: Sequence[Evidence]) -> Evidence:
+    return min(evidence, key=lambda part: part.estimate.mean)
+
+
+def _ends(found: Estimate, unit: Quantity) -> str:
+    text = f"{signed(unit.scale * found.mean, unit.digits)} {unit.unit}".rstrip()
+    if found.low is None or found.high is None:
         return text
-    ends = (signed(found.scale * end, found.digits) for end in (least.low, least.high))
+    ends = (signed(unit.scale * end, unit.digits) for end in (found.low, found.high))
     return f"{text} ({' to '.join(ends)})"
+
+
+def _failed(row: str, count: int, verdict: Verdict) -> str:
+    """What became of a row's runs that failed."""
+    become = "counted as guesses" if verdict.case.quantity.of_failed else "left out"
+    return f"`{row}`: {count} failed run{'s' * (count > 1)}, {become}."
 
 
 def _described(verdict: Verdict) -> str:
@@ -117,10 +133,13 @@ def _details(verdict: Verdict) -> str:
     if rows:
         parts.append(f"{found.meaning.capitalize()}{f', {found.unit}' if found.unit else ''}: {rows}.")
     if case.evidence:
-        least = min(case.evidence, key=lambda part: part.estimate.mean)
+        least = _least(case.evidence)
         won = f"{number(100 * least.won, 0)} % of {least.estimate.n} seeds are in its favour"
         several = " in the worst of its comparisons" if len(case.evidence) > 1 else ""
         parts.append(f"{won}{several}; p = {_p(verdict.p)}, corrected {_p(verdict.corrected)}.")
+        if least.unpaired:
+            parts.append(f"Unpaired it would be {_ends(least.unpaired, found)}.")
+    parts += [_failed(row, count, verdict) for row, count in case.failures.items() if case.evidence]
     if verdict.reason:
         parts.append(f"{verdict.reason[0].upper()}{verdict.reason[1:]}.")
     return " ".join(parts)

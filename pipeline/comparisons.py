@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.config import PARTS, Row
-from pipeline.decisions import improvement
 from pipeline.measured import Groups, Result
 from pipeline.params import vocabulary
 from pipeline.quantities import QUANTITIES
-from pipeline.stats import Interval, bootstrap, contrast, interquartile_mean, two_way
+from pipeline.stats import Interval, bootstrap, contrast, improvement, interquartile_mean, two_way
 from pipeline.wording import NONE, contenders, interval, marked, number, table
 
 NOTE = (
@@ -39,11 +38,7 @@ def _robust(group: Sequence[Result], several: bool) -> str:
     for result in group:
         values = result.measure(ACCURACY)
         differences = list(contrast({"row": values, "best": top}, {"row": 1.0, "best": -1.0}).values())
-        wins = NONE
-        if result is not best and differences:
-            found = improvement([differences])
-            ends = (found.low[0], found.high[0]) if len(differences) > 1 else (None, None)
-            wins = _ends(Interval(found.share[0], *ends), 2, 1)
+        wins = _ends(improvement(differences), 2, 1) if result is not best and differences else NONE
         listed = list(values.values())
         means = (bootstrap(listed, statistic) for statistic in (np.mean, interquartile_mean))
         lines.append([marked(result), *(_ends(mean, 2, 100) for mean in means), wins])

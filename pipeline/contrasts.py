@@ -1,11 +1,12 @@
 """What a claim compares, in one line: the grammar of `tests` in the block `claims:` of params.yaml.
 
     accuracy: dropout > bn                               a row against a row
-    accuracy: bn > plain - 0.005                         no worse by more than a margin, in the metric's unit
+    accuracy: bn >= plain                                at least as good: not worse by what matters (quantities.py)
+    accuracy: bn > plain + 0.2                           better by more than a margin, in the metric's unit
     gap_accuracy: mean(bn, both) < mean(plain, dropout)  means of rows
     accuracy: (both - dropout) < (bn - plain)            a difference of differences
     accuracy: both < each(bn, dropout)                   every one of several comparisons holds
-    shift: rate-10 < rate-30 < rate-50                   a trend: the slope over rows at equal distances
+    shift: rate-10 < rate-30 < rate-50                   a trend: the line through rows at equal distances
 
 A minus between rows stands between spaces, since names hold minus signs themselves. Everything comes down to
 weighted sums of rows that the claim says are over zero.
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 
 from pipeline.complaints import one_line
 
-TOKEN = re.compile(r"[<>(),+-]|[A-Za-z0-9][A-Za-z0-9_.-]*|\S")
+TOKEN = re.compile(r"[<>]=?|[(),+-]|[A-Za-z0-9][A-Za-z0-9_.-]*|\S")
 NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
 
 
@@ -48,13 +49,15 @@ class Contrast:
         metric: as written.
         rows: that it names, in their order.
         parts: each of them is over zero: one, or as many as `each` lists.
-        steps: of a trend, whose slope is the only part: what each step adds. A trend that turns round is none.
+        steps: of a trend, whose rise is the only part: what each step adds. A trend that turns round is none.
+        tolerant: what is claimed is "at least as good", so each part may be below zero by less than what matters.
     """
 
     metric: str
     rows: tuple[str, ...]
     parts: tuple[Sum, ...]
     steps: tuple[Sum, ...] = ()
+    tolerant: bool = False
 
 
 def parse(text: str) -> Contrast:
@@ -73,22 +76,24 @@ def parse(text: str) -> Contrast:
         raise ContrastError("too many brackets") from None
     parts, steps = [end.plus(sides[0], -1) for end in ends], []
     if len(sides) > 2:
-        parts = [_slope(sides)]
+        parts = [_rise(sides)]
         steps = [right.plus(left, -1) for left, right in itertools.pairwise(sides)]
     if not all(part.weights for part in (*parts, *steps)):
         raise ContrastError(f"{one_line(text)}: compares a row with itself, or names none")
-    signed = [tuple(Sum().plus(part, sign) for part in sums) for sums in (parts, steps)]
-    return Contrast(metric.strip(), tuple(dict.fromkeys(parser.rows)), *signed)
+    for_all, each_step = (
+        tuple(Sum().plus(part, 1 if sign[0] == "<" else -1) for part in sums) for sums in (parts, steps)
+    )
+    return Contrast(metric.strip(), tuple(dict.fromkeys(parser.rows)), for_all, each_step, tolerant=sign.endswith("="))
 
 
-def _slope(sides: list[Sum]) -> Sum:
-    """The slope of the least-squares line through the sides at 0, 1, 2, …: the mean change per step."""
+def _rise(sides: list[Sum]) -> Sum:
+    """What the least-squares line through the sides at 0, 1, 2, … rises from the first to the last."""
     middle = (len(sides) - 1) / 2
     square = sum((place - middle) ** 2 for place in range(len(sides)))
-    slope = Sum()
+    rise = Sum()
     for place, side in enumerate(sides):
-        slope = slope.plus(side, (place - middle) / square)
-    return slope
+        rise = rise.plus(side, 2 * middle * (place - middle) / square)
+    return rise
 
 
 class _Parser:
@@ -113,12 +118,12 @@ class _Parser:
         words[self.place] = f"»{words[self.place]}«"
         return ContrastError(f"{' '.join(words[: max(len(self.tokens), self.place + 1)])}: {message}")
 
-    def comparison(self) -> tuple[list[Sum], list[Sum], int]:
-        """All sides; those of the right end, more than one for `each`; and 1 where values rise to the right."""
+    def comparison(self) -> tuple[list[Sum], list[Sum], str]:
+        """All sides; those of the right end, more than one for `each`; and the sign between them."""
         sides = [self.sum()]
         sign = self.next
-        if sign not in ("<", ">"):
-            raise self.error("'<' or '>' expected")
+        if sign not in ("<", ">", "<=", ">="):
+            raise self.error("'<', '>', '<=' or '>=' expected")
         while self.next == sign:
             self.place += 1
             if len(sides) == 1 and self.calls("each"):
@@ -130,7 +135,9 @@ class _Parser:
             ends = [sides[-1]]
         if self.next:
             raise self.error(f"the end expected, or '{sign}' again")
-        return sides, ends, 1 if sign == "<" else -1
+        if len(sides) > 2 and sign.endswith("="):
+            raise self.error(f"a trend takes '{sign[0]}'")
+        return sides, ends, sign
 
     def sum(self) -> Sum:
         total = self.term()

@@ -1,98 +1,85 @@
 """When seeds decide a comparison: pure functions of paired differences, so that simulation can check their error rates.
 
-A comparison A > B is decided where two rules agree, at ALPHA both sides together:
+One interval decides, Student's t interval (Student 1908) of the mean difference, at the level that the correction
+for several comparisons leaves (Holm 1979):
 
-- the paired t test (Student 1908) of the differences, which is exact for normal differences of any number;
-- the two thresholds of Bouthillier et al. 2021 (arXiv 2103.03098, section 3): the percentile bootstrap interval of
-  P(A > B) lies over ½, and reaches over MEANINGFUL.
+- all of it over zero: the claim is supported; all of it below zero: contradicted;
+- all of it nearer to zero than what matters: negligible, whether or not it contains zero (two one-sided tests,
+  Schuirmann 1987), so that more seeds decide also what hardly differs;
+- else undecided.
 
-Neither is enough alone. With few seeds a percentile bootstrap is too narrow: five wins of five pass the two
-thresholds, which happens to 3 % of equal rows on each side, and three of three to 12 %. The t test by itself calls a
-difference better that is sure but too small to matter. `python tests/simulation.py` measures the rates of both
-together; tests/test_decisions.py holds them.
+A claim that names a margin itself, such as "no worse than", is judged by where its interval lies to that margin alone.
+Differences are paired by seed whatever they look like: to pick the better of a paired and an unpaired test after a
+look decides too often. `python tests/simulation.py` measures the rates of all this; tests/test_decisions.py holds them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtrc, stdtr
+from scipy.special import stdtr
 
 from pipeline.stats import ROUNDING
 
 Numbers = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 ALPHA = 0.05
-"""Share of comparisons without a difference that may be decided, for either side."""
+"""Share of comparisons that may be decided wrongly."""
 
-MEANINGFUL = 0.75
-"""A difference matters if A may win in more than this share of the seeds (Bouthillier et al. 2021)."""
+
+class Decision(StrEnum):
+    """What a verdict says."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    NEGLIGIBLE = "negligible"
+    UNDECIDED = "undecided"
+    NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
-class Improvement:
-    """P(A > B), the share of seeds in which A wins, a tie counting half, and its bootstrap interval. Arrays of S."""
-
-    share: Numbers
-    low: Numbers
-    high: Numbers
-
-    @property
-    def decided(self) -> Flags:
-        """Whether A is better by the two thresholds."""
-        return (self.low > 0.5) & (self.high > MEANINGFUL)
-
-
-def improvement(differences: ArrayLike) -> Improvement:
-    """P(A > B) with its percentile bootstrap interval of level 1 − ALPHA.
-
-    A resample is n draws of a win, a tie or a loss, so its share has a distribution that can be written
-    down: the interval is what infinitely many resamples would give, without a random number.
+class Sample:
+    """Differences of one sum of rows.
 
     Args:
-        differences: A − B, S×n: n seeds of each of S comparisons.
+        values: S×n: n seeds of each of S comparisons.
+        floor: the least standard deviation that they can be taken to have, in their unit. Whole epochs, or images out
+            of 360, may agree by rounding alone: without a floor 3, 3, 3, 3, 3 would be infinitely sure, or, were it
+            left out, 3, 3, 3, 3, 4 far surer than five times 3. See `stats.rounding_deviation`.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    n = values.shape[-1]
-    wins, ties = (values > ROUNDING).sum(-1), (np.abs(values) <= ROUNDING).sum(-1)
-    counts, which = np.unique(np.stack([wins, ties], -1), axis=0, return_inverse=True)
-    ends = np.array([_resampled(int(won), int(tied), n) for won, tied in counts])[which.reshape(-1)]
-    return Improvement((wins + ties / 2) / n, ends[:, 0], ends[:, 1])
+
+    values: ArrayLike
+    floor: float = 0.0
+
+    def over(self, bound: float = 0.0) -> Numbers:
+        """One-sided p-values for a mean over `bound`, S."""
+        return p_over(self.values, bound, self.floor)
+
+    def below(self, bound: float = 0.0) -> Numbers:
+        """One-sided p-values for a mean below `bound`, S."""
+        return p_over(np.negative(self.values), -bound, self.floor)
 
 
-@cache
-def _resampled(wins: int, ties: int, n: int) -> tuple[float, float]:
-    """Ends of the percentile interval of the mean of n draws from `wins` ones, `ties` halves, and zeros."""
-    draw, shares = np.array([n - wins - ties, ties, wins]) / n, np.ones(1)
-    for _ in range(n):
-        shares = np.convolve(shares, draw)
-    below = shares.cumsum()
-    # The smallest share that is reached with that probability; sums of 2n products round in the 16th digit.
-    low, high = (np.searchsorted(below, share - 1e-12) / (2 * n) for share in (ALPHA / 2, 1 - ALPHA / 2))
-    return float(low), float(high)
+def p_over(values: ArrayLike, bound: float = 0.0, floor: float = 0.0) -> Numbers:
+    """One-sided p-values of the t test for a mean over `bound`.
 
-
-def p_values(differences: ArrayLike) -> tuple[Numbers, Numbers]:
-    """One-sided p-values of the paired t test, for a mean over zero and for a mean below zero.
-
-    Where all differences that are not zero have one size, as those of `failed`, their spread says nothing, and
-    the exact sign test (McNemar 1947 for two-valued results) stands in.
+    Where values are all equal and no floor is known, their spread says nothing, and the sign test stands in.
 
     Args:
-        differences: S×n.
+        values: S×n.
+        bound, floor: as in `Sample`.
+
+    Returns:
+        S.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    n, sizes = values.shape[-1], np.abs(values)
-    one_size = sizes.max(-1) - np.where(sizes > ROUNDING, sizes, np.inf).min(-1) <= ROUNDING
-    wins, losses = (values > ROUNDING).sum(-1), (values < -ROUNDING).sum(-1)
-    error = np.where(one_size, 1.0, values.std(-1, ddof=1) if n > 1 else 1.0) / np.sqrt(n)
-    t = values.mean(-1) / error
-    over = np.where(one_size, bdtrc(wins - 1.0, wins + losses, 0.5), stdtr(n - 1, -t))
-    below = np.where(one_size, bdtrc(losses - 1.0, wins + losses, 0.5), stdtr(n - 1, t))
-    return over, below
+    above = np.asarray(values, dtype=np.float64) - bound
+    n, mean = above.shape[-1], above.mean(-1)
+    error = np.maximum(above.std(-1, ddof=1) if n > 1 else 0.0, floor) / np.sqrt(n)
+    spread = (error > ROUNDING) & (n > 1)
+    by_t = stdtr(max(n - 1, 1), -mean / np.where(spread, error, 1.0))
+    return np.where(spread, by_t, np.where(mean > ROUNDING, 0.5**n, 1.0))
 
 
 def holm(p: ArrayLike) -> Numbers:
@@ -114,28 +101,20 @@ def holm(p: ArrayLike) -> Numbers:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What seeds say to the claim that one or several means are all over zero, before any correction. Arrays of S.
+    """What seeds say to a claim, before any correction for other claims. Arrays of S.
 
     Args:
-        p: two-sided p-value.
+        direction: two-sided p-value for its being true, or false, whichever is likelier.
         side: 1 where it speaks for the claim, −1 where against it.
-        matters: whether that side is better by the two thresholds.
+        negligible: two-sided p-value for its being true or false by less than what matters; None if nobody asks.
     """
 
-    p: Numbers
+    direction: Numbers
     side: NDArray[np.int64]
-    matters: Flags
-
-    def decided(self, corrected: ArrayLike) -> NDArray[np.int64]:
-        """1 where the claim is supported, −1 where it is contradicted, 0 where it is open.
-
-        Args:
-            corrected: p as `holm` gives it; p itself for a comparison that stands alone.
-        """
-        return np.where((np.asarray(corrected) <= ALPHA) & self.matters, self.side, 0)
+    negligible: Numbers | None
 
 
-def compare(parts: Sequence[ArrayLike]) -> Comparison:
+def compare(parts: Sequence[Sample], steps: Sequence[Sample] = (), matters: float | None = None) -> Comparison:
     """Compares with zero the means of one or several rows of differences.
 
     The claim is that all means are over zero. It holds as surely as the least sure of them does (intersection-union
@@ -143,14 +122,68 @@ def compare(parts: Sequence[ArrayLike]) -> Comparison:
     (Bonferroni).
 
     Args:
-        parts: differences, each S×n; n may be another for each.
+        parts: n may be another for each.
+        steps: of a trend, whose rise is the only part. One that surely turns round by more than what matters keeps the
+            trend from being supported, and contradicts it.
+        matters: the smallest difference that does; None for a claim that names its margin itself.
     """
-    sides = [p_values(part) for part in parts]
-    over, below = np.stack([side[0] for side in sides]), np.stack([side[1] for side in sides])
-    for_all, against = over.max(0), np.minimum(1.0, len(parts) * below.min(0))
-    speaks_for = for_all <= against
-    better = np.all([improvement(part).decided for part in parts], axis=0)
-    worse = np.stack([improvement(np.negative(part)).decided for part in parts])
-    worst = np.take_along_axis(worse, below.argmin(0)[None], 0)[0]
-    p = np.minimum(1.0, 2 * np.minimum(for_all, against))
-    return Comparison(p, np.where(speaks_for, 1, -1), np.where(speaks_for, better, worst))
+    for_all = np.max([part.over() for part in parts], axis=0)
+    turns = [step.below(-(matters or 0.0)) for step in steps]
+    against = _any([*(part.below() for part in parts), *turns])
+    if turns:
+        for_all = np.where(_any(turns) <= ALPHA / 2, 1.0, for_all)
+    negligible = None
+    if matters is not None:
+        ends = (np.max([part.over(-matters) for part in parts], axis=0), _any([part.below(matters) for part in parts]))
+        negligible = np.minimum(1.0, 2 * np.maximum(*ends))
+    direction = np.minimum(1.0, 2 * np.minimum(for_all, against))
+    return Comparison(direction, np.where(for_all <= against, 1, -1), negligible)
+
+
+def _any(p: Sequence[Numbers]) -> Numbers:
+    """p-values for at least one of several, picked afterwards."""
+    return np.minimum(1.0, len(p) * np.min(p, axis=0))
+
+
+@dataclass(frozen=True)
+class Found:
+    """The verdicts on one comparison of a family. Arrays of S.
+
+    Args:
+        word: a `Decision`.
+        p: p-value of what is said, before the correction; where nothing is, that of the likelier direction.
+        corrected: the same for being one of the family.
+    """
+
+    word: NDArray[np.str_]
+    p: Numbers
+    corrected: Numbers
+
+
+def decide(family: Sequence[Comparison], alpha: float = ALPHA) -> list[Found]:
+    """Verdicts on all comparisons of a family.
+
+    Directions and negligible differences are corrected by themselves: in at most alpha of all families any direction
+    is wrong, and in at most alpha / 2 any difference that matters is called negligible.
+    """
+    asked = [one.negligible for one in family if one.negligible is not None]
+    least, directions = iter(_holm(asked)), _holm([one.direction for one in family])
+    return [
+        _found(one, direction, alpha, one.negligible if one.negligible is None else next(least))
+        for one, direction in zip(family, directions, strict=True)
+    ]
+
+
+def _found(one: Comparison, direction: Numbers, alpha: float, least: Numbers | None) -> Found:
+    """The verdicts on a comparison, given the corrected p-values of its direction and of its being negligible."""
+    side = np.where(one.side > 0, str(Decision.SUPPORTED), str(Decision.CONTRADICTED))
+    word = np.where(direction <= alpha, side, str(Decision.UNDECIDED))
+    if least is None or one.negligible is None:
+        return Found(word, one.direction, direction)
+    small = least <= alpha
+    word = np.where(small, str(Decision.NEGLIGIBLE), word)
+    return Found(word, np.where(small, one.negligible, one.direction), np.where(small, least, direction))
+
+
+def _holm(p: Sequence[Numbers]) -> Numbers:
+    return np.moveaxis(holm(np.stack(p, -1)), -1, 0) if p else np.empty((0, 0))

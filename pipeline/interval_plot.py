@@ -13,7 +13,7 @@ from pipeline.stats import Estimate
 WIDTH, LINE, MARGIN, AXIS = 260, 22, 12, 20
 """Pixels: of the picture, of a line, beside and above the lines, and under them."""
 
-COLOURS = {"supported": "#009E73", "contradicted": "#D55E00", "undecided": "#7A7A7A"}
+COLOURS = {"supported": "#009E73", "contradicted": "#D55E00", "negligible": "#0072B2", "undecided": "#7A7A7A"}
 """Of Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
 STYLE = (

@@ -33,6 +33,9 @@ class Quantity:
         unit: of the number times `scale`.
         scale: from the stored number to a reader's: 100 for fractions.
         digits: decimals that a reader wants.
+        matters: the smallest difference that does, in the stored unit: what a verdict calls negligible is surely less,
+            and "at least as good" (>=) allows so much.
+        step: of its values where they come in steps, such as one test image or one epoch; None where they do not.
         of_failed: what a run counts that diverged: to leave it out would reward the row that diverges. It
             recognizes nothing, so it counts as a guess. None: it has no such number, and its seed is left out.
     """
@@ -42,7 +45,13 @@ class Quantity:
     unit: str = ""
     scale: float = 1.0
     digits: int = 4
+    matters: float = 0.005
+    step: Callable[[Any], float] | None = None
     of_failed: Callable[[Any], float] | None = None
+
+    def resolution(self, result: Any) -> float:
+        """The step of a row's values, in the stored unit; 0 where there is none."""
+        return self.step(result) if self.step else 0.0
 
 
 def _column(name: str) -> Callable[[Measured], dict[int, float]]:
@@ -58,12 +67,17 @@ def _guessed_loss(result: Measured) -> float:
     return math.log(len(result.spec["classes"]))
 
 
+def _image(split: str) -> Callable[[Measured], float]:
+    """The share of one image of a split: accuracies come in steps of it."""
+    return lambda result: 1 / max(1, result.spec["images"][split])
+
+
 _fraction = partial(Quantity, unit="points", scale=100.0, digits=2)
 _accuracy = partial(_fraction, of_failed=_guessed_accuracy)
 _nats = partial(Quantity, unit="nats")
 _loss = partial(_nats, of_failed=_guessed_loss)
 _auc = partial(Quantity, of_failed=lambda _: 0.5)
-_epochs = partial(Quantity, unit="epochs", digits=1)
+_epochs = partial(Quantity, unit="epochs", digits=1, matters=0.5, step=lambda _: 1.0)
 
 
 def _unsteadiness(result: Measured) -> dict[int, float]:
@@ -110,16 +124,20 @@ def _by_seed(result: Measured, values: list[Any]) -> dict[int, Any]:
 
 
 QUANTITIES = {
-    "accuracy": _accuracy("test accuracy", _column("test_accuracy")),
+    "accuracy": _accuracy("test accuracy", _column("test_accuracy"), step=_image("test")),
     "loss": _loss("test loss", _column("test_loss")),
     "auc": _auc("test AUC", _column("test_auc")),
     "auc_macro": _auc("test AUC, mean over classes", _column("test_auc_macro")),
     "ece": _fraction("expected calibration error of the test images", _column("test_ece")),
-    "train_accuracy": _accuracy("training accuracy in test mode", _column("final_train_accuracy")),
+    "train_accuracy": _accuracy(
+        "training accuracy in test mode", _column("final_train_accuracy"), step=_image("train")
+    ),
     "train_loss": _loss("training loss in test mode", _column("final_train_loss")),
-    "val_accuracy": _accuracy("validation accuracy", _column("final_val_accuracy")),
+    "val_accuracy": _accuracy("validation accuracy", _column("final_val_accuracy"), step=_image("validation")),
     "val_loss": _loss("validation loss", _column("final_val_loss")),
-    "gap_accuracy": _fraction("training accuracy − validation accuracy", _column("gap_accuracy")),
+    "gap_accuracy": _fraction(
+        "training accuracy − validation accuracy", _column("gap_accuracy"), step=_image("validation")
+    ),
     "gap_loss": _nats("training loss − validation loss", _column("gap_loss")),
     "epochs": _epochs("epochs trained", _column("epochs")),
     "best_epoch": _epochs("epoch of the kept weights", _column("best_epoch")),
@@ -129,14 +147,18 @@ QUANTITIES = {
         _log_shift,
         unit="ln",
         digits=3,
+        matters=0.02,
     ),
     "regained_accuracy": _fraction(
         "test accuracy gained by running the statistics again",
         _diagnosed("test_accuracy_moving", less="test_accuracy_before"),
+        step=_image("test"),
     ),
     "failed": _fraction(
         "share of runs that diverged",
         lambda result: dict.fromkeys(result.finished, 0.0),
+        matters=0.05,
+        step=lambda _: 1.0,
         of_failed=lambda _: 1.0,
     ),
 }
@@ -152,7 +174,10 @@ def quantity(name: str) -> Quantity | None:
     Beside those of QUANTITIES, `epochs_to_0.9` for any target, and `class_accuracy_<class>`.
     """
     if name.startswith(CLASS):
-        return _accuracy(f"test accuracy of class {name.removeprefix(CLASS)}", _column(name))
+        meaning = f"test accuracy of class {name.removeprefix(CLASS)}"
+        return _accuracy(
+            meaning, _column(name), step=lambda result: len(result.spec["classes"]) * _image("test")(result)
+        )
     if target := TARGET.fullmatch(name):
         meaning = f"epochs to {100 * float(target[1]):g} % validation accuracy"
         return _epochs(meaning, partial(_epochs_to, float(target[1])), of_failed=lambda result: result.row.epochs + 1)

@@ -1,14 +1,13 @@
-"""What the seeds say to each claim: supported, contradicted, undecided, or not run."""
+"""What the seeds say to each claim: supported, contradicted, negligible, undecided, or not run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from pipeline import power, stats
 from pipeline.contrasts import Contrast, Sum, parse
-from pipeline.decisions import ALPHA, compare, holm, improvement
+from pipeline.decisions import ALPHA, Comparison, Decision, Sample, compare, decide
 from pipeline.measured import Result
 from pipeline.plan import Claims, PlannedClaim
 from pipeline.quantities import Quantity, quantity
@@ -18,28 +17,34 @@ Values = dict[str, dict[int, float]]
 """A quantity by row and seed."""
 
 
-class Decision(StrEnum):
-    """What a verdict says."""
-
-    SUPPORTED = "supported"
-    CONTRADICTED = "contradicted"
-    UNDECIDED = "undecided"
-    NOT_RUN = "not run"
-
-
 @dataclass(frozen=True)
 class Evidence:
     """One sum of rows that the claim says is over zero.
 
     Args:
         differences: one per common seed, in the quantity's own unit; over zero speaks for the claim.
-        estimate: their mean and t interval.
-        won: share of the seeds that speak for the claim, a tie counting half.
+        floor: the least standard deviation that they can be taken to have, see `decisions.Sample`.
+        unpaired: mean and interval if seeds are not taken as pairs; None where a row has a single run.
     """
 
     differences: tuple[float, ...]
-    estimate: Estimate
-    won: float
+    floor: float = 0.0
+    unpaired: Estimate | None = None
+
+    @property
+    def estimate(self) -> Estimate:
+        """Their mean and t interval."""
+        return mean_interval(self.differences, floor=self.floor)
+
+    @property
+    def won(self) -> float:
+        """Share of the seeds that speak for the claim, a tie counting half."""
+        return stats.improvement(self.differences).value
+
+    @property
+    def sample(self) -> Sample:
+        """What `decisions` compares."""
+        return Sample([self.differences], self.floor)
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,9 @@ class Case:
         contrast, quantity: what its test compares.
         values: of the rows that were measured, in the order of the contrast.
         evidence: one for each part of the contrast; empty where the claim cannot be judged.
+        steps: the same for each step of a trend.
         leaking: rows that were selected on test images.
+        failures: how many runs of a row failed, of those that had any.
     """
 
     name: str
@@ -60,12 +67,20 @@ class Case:
     quantity: Quantity
     values: Values
     evidence: tuple[Evidence, ...]
+    steps: tuple[Evidence, ...] = ()
     leaking: frozenset[str] = frozenset()
+    failures: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> dict[str, Estimate]:
         """Mean of the quantity by row."""
         return {row: mean_interval(list(values.values())) for row, values in self.values.items()}
+
+    @property
+    def matters(self) -> float | None:
+        """The smallest difference that does; None where the claim names its margin itself."""
+        margin = self.contrast.tolerant or any(part.constant for part in self.contrast.parts)
+        return None if margin else self.quantity.matters
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,7 @@ class Verdict:
     Args:
         case: the claim and its evidence.
         decision: what the seeds say.
-        reason: why the claim is open; empty where it is decided.
+        reason: why the claim is open, or negligible; empty where it is supported or contradicted.
         p: two-sided p-value; None where the claim was not run.
         corrected: p, corrected for the other claims that the study tests.
     """
@@ -87,47 +102,71 @@ class Verdict:
     corrected: float | None = None
 
 
-def judge(claims: Claims, results: Mapping[str, Result]) -> list[Verdict]:
+def judge(claims: Claims, results: Mapping[str, Result], alpha: float = ALPHA) -> list[Verdict]:
     """Verdicts on all claims of a study, corrected for how many of them were run (Holm).
 
     Args:
         claims: as planned.
         results: by row; a claim about a row that is not there was not run.
+        alpha: share of such studies in which any verdict may be wrong.
     """
     cases = [_case(name, claim, results) for name, claim in claims.items()]
     run = [case for case in cases if case.evidence]
-    comparisons = [compare([[part.differences] for part in case.evidence]) for case in run]
-    p = [float(comparison.p[0]) for comparison in comparisons]
-    corrected = [float(value) for value in holm(p)]
-    level = ALPHA / max(1, sum(value > ALPHA for value in corrected))  # of Holm's next step
+    if not run:
+        return [Verdict(case, Decision.NOT_RUN, _missing(case, results)) for case in cases]
+    decisions = decide([_compared(case) for case in run], alpha)
+    level = alpha / max(1, sum(found.corrected[0] > alpha for found in decisions))  # of Holm's next step
     verdicts = {}
-    for case, comparison, raw, value in zip(run, comparisons, p, corrected, strict=True):
-        decision, reason = _decide(case, int(comparison.decided([value])[0]), value <= ALPHA, level)
-        if value > ALPHA and comparison.decided([raw])[0]:
+    for case, found in zip(run, decisions, strict=True):
+        decision, p = Decision(str(found.word[0])), float(found.p[0])
+        reason = _needed(case, level) if decision is Decision.UNDECIDED else ""
+        if decision is Decision.UNDECIDED and p <= alpha:
             reason = f"sure by itself, but not as one of {len(run)} claims; {reason}"
-        verdicts[case.name] = Verdict(case, decision, reason, raw, value)
+        if decision is Decision.NEGLIGIBLE:
+            reason = _small(case.quantity)
+        verdicts[case.name] = Verdict(case, decision, reason, p, float(found.corrected[0]))
     return [verdicts.get(case.name) or Verdict(case, Decision.NOT_RUN, _missing(case, results)) for case in cases]
+
+
+def _compared(case: Case) -> Comparison:
+    return compare([part.sample for part in case.evidence], [step.sample for step in case.steps], case.matters)
 
 
 def _case(name: str, claim: PlannedClaim, results: Mapping[str, Result]) -> Case:
     contrast = parse(claim.test)
     found = quantity(contrast.metric)
     assert found is not None  # the plan has checked it
-    measured = {row: results[row].measure(found) for row in contrast.rows if row in results}
+    there = {row: results[row] for row in contrast.rows if row in results}
+    measured = {row: result.measure(found) for row, result in there.items()}
     values = {row: by_seed for row, by_seed in measured.items() if by_seed}
-    evidence = gather(values, contrast.parts) if len(values) == len(contrast.rows) else ()
-    leaking = frozenset(row for row in values if results[row].leaking)
-    return Case(name, claim, contrast, found, values, evidence, leaking)
+    evidence, steps = (), ()
+    if len(values) == len(contrast.rows) and any(result.finished for result in there.values()):
+        resolutions = {row: found.resolution(result) for row, result in there.items()}
+        margin = Sum(constant=found.matters if contrast.tolerant else 0.0)
+        evidence = gather(values, [part.plus(margin) for part in contrast.parts], resolutions)
+        steps = gather(values, contrast.steps, resolutions)
+    leaking = frozenset(row for row, result in there.items() if result.leaking)
+    failures = {row: len(result.failures) for row, result in there.items() if result.failures}
+    return Case(name, claim, contrast, found, values, evidence, steps, leaking, failures)
 
 
-def gather(values: Values, sums: Sequence[Sum]) -> tuple[Evidence, ...]:
-    """Evidence for each sum; none at all where one of them has no common seed."""
+def gather(values: Values, sums: Sequence[Sum], resolutions: Mapping[str, float]) -> tuple[Evidence, ...]:
+    """Evidence for each sum; none at all where one of them has no common seed.
+
+    Args:
+        values: by row and seed.
+        sums: of rows.
+        resolutions: the step of each row's values.
+    """
     found = []
     for part in sums:
         differences = tuple(total + part.constant for total in stats.contrast(values, part.weights).values())
         if not differences:
             return ()
-        found.append(Evidence(differences, mean_interval(differences), float(improvement([differences]).share[0])))
+        floor = stats.rounding_deviation(resolutions, part.weights)
+        several = len(part.weights) > 1 and all(len(values[row]) > 1 for row in part.weights)
+        apart = stats.unpaired(values, part.weights) if several else None
+        found.append(Evidence(differences, floor, apart and apart.plus(part.constant)))
     return tuple(found)
 
 
@@ -136,6 +175,8 @@ def _missing(case: Case, results: Mapping[str, Result]) -> str:
         return f"no results of {_listed(absent)}"
     if unmeasured := [row for row in case.contrast.rows if row not in case.values]:
         return f"{case.contrast.metric} was not measured in {_listed(unmeasured)}"
+    if not any(results[row].finished for row in case.contrast.rows):
+        return "every run of its rows failed"
     return "its rows have no seed in common"
 
 
@@ -143,31 +184,18 @@ def _listed(rows: Sequence[str]) -> str:
     return ", ".join(rows if len(rows) <= 3 else [*rows[:2], f"{len(rows) - 2} other rows"])
 
 
-def _decide(case: Case, decided: int, sure: bool, level: float) -> tuple[Decision, str]:
-    """The decision and, where the claim is open, why.
-
-    Args:
-        decided: 1 for, −1 against, 0 for neither, by the rules for a single comparison.
-        sure: the corrected t test alone decides it.
-        level: at which the t test will have to decide it.
-    """
-    if decided < 0:
-        return Decision.CONTRADICTED, ""
-    if decided > 0:
-        steps = gather(case.values, case.contrast.steps)
-        turns = [place for place, step in enumerate(steps, 1) if step.estimate.mean <= 0]
-        turned = f"the slope is sure, but step {turns[0]} of {len(steps)} goes the other way" if turns else ""
-        return (Decision.UNDECIDED, turned) if turned else (Decision.SUPPORTED, "")
-    return Decision.UNDECIDED, _rarely_won(case) if sure else _needed(case, level)
-
-
-def _rarely_won(case: Case) -> str:
-    shares = [max(part.won, 1 - part.won) for part in case.evidence]
-    return f"the difference is sure, but one side wins in {100 * min(shares):.0f} % of the seeds, too few to decide"
+def _small(found: Quantity) -> str:
+    """Why a claim is negligible."""
+    size = f"{found.scale * found.matters:g} {found.unit}".rstrip()
+    return f"true or not, the difference is surely smaller than {size}, which is what matters"
 
 
 def _needed(case: Case, level: float) -> str:
-    """How many seeds would decide a claim, in words."""
+    """How many seeds would decide a claim, in words.
+
+    Args:
+        level: at which the t test will have to decide it.
+    """
     common = min(len(part.differences) for part in case.evidence)
     if common == 1:
         return "one common seed shows no spread"
@@ -176,14 +204,14 @@ def _needed(case: Case, level: float) -> str:
     against = [part for part in case.evidence if part.estimate.mean < 0]
     # Which part speaks against the claim is picked afterwards, for which `compare` corrects.
     level = level / len(case.evidence) if against else level
-    plans = [_plan(part, level) for part in against or case.evidence]
+    plans = [_plan(part, case.matters, level) for part in against or case.evidence]
     seeds = [plan - len(part.differences) for plan, part in zip(plans, against or case.evidence, strict=True) if plan]
     if len(seeds) < len(plans) and not (against and seeds):
-        return f"too small a difference to be decided by {power.MOST} seeds, if it stays as it is"
+        return f"too small a difference to be decided by {power.MOST:,} seeds, if it stays as it is"
     more = min(seeds) if against else max(seeds)
     return f"about {more} more seed{'s' * (more > 1)} would decide it, if the difference stays as it is"
 
 
-def _plan(part: Evidence, level: float) -> int | None:
-    deviation = float(np.std(part.differences, ddof=1))
-    return power.seeds_needed(len(part.differences), part.estimate.mean, deviation, level)
+def _plan(part: Evidence, matters: float | None, level: float) -> int | None:
+    deviation = max(float(np.std(part.differences, ddof=1)), part.floor)
+    return power.seeds_needed(len(part.differences), part.estimate.mean, deviation, matters, level)

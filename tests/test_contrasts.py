@@ -17,8 +17,9 @@ MEANINGS = {
         ({"a": -1, "c": 1}, 1),
         ({"a": -1, "b": 0.5, "c": 0.5}, 0),
     ],
-    "accuracy: a < b < c": [({"a": -0.5, "c": 0.5}, 0)],
-    "accuracy: a > b > c > d": [({"a": 0.3, "b": 0.1, "c": -0.1, "d": -0.3}, 0)],
+    "accuracy: a >= b": [({"a": 1, "b": -1}, 0)],
+    "accuracy: a < b < c": [({"a": -1, "c": 1}, 0)],
+    "accuracy: a > b > c > d": [({"a": 0.9, "b": 0.3, "c": -0.3, "d": -0.9}, 0)],
     "accuracy: mean < each": [({"mean": -1, "each": 1}, 0)],
 }
 
@@ -28,6 +29,7 @@ def test_a_contrast_is_what_it_says(text: str) -> None:
     """Broken: a claim would be tested by another comparison than the one that is written."""
     parts = parse(text).parts
     assert [part.weights for part in parts] == [pytest.approx(weights) for weights, _ in MEANINGS[text]]
+    assert parse(text).tolerant == (">=" in text)
     assert [part.constant for part in parts] == pytest.approx([constant for _, constant in MEANINGS[text]])
 
 
@@ -42,15 +44,16 @@ def test_a_trend_has_steps_and_rows_in_order() -> None:
 WRONG = {
     "a > b": "a metric and a colon stand first",
     ": a > b": "a metric and a colon stand first",
-    "accuracy: a": "a »end«: '<' or '>' expected",
+    "accuracy: a": "a »end«: '<', '>', '<=' or '>=' expected",
     "accuracy:": "»end«: a row, a number, 'mean(' or '(' expected",
     "accuracy: a > b < c": "a > b »<« c: the end expected, or '>' again",
     "accuracy: a - > b": "a - »>« b: a row",
     "accuracy: (a > b": "( a »>« b: ')' expected",
     "accuracy: mean() > b": "mean ( »)« > b: a row",
     "accuracy: a > each(b) > c": "»>« c: the end expected",
-    "accuracy: a & b": "a »&« b: '<' or '>' expected",
-    "accuracy: a b > c": "a »b« > c: '<' or '>' expected",
+    "accuracy: a & b": "a »&« b: '<', '>', '<=' or '>=' expected",
+    "accuracy: a b > c": "a »b« > c: '<', '>', '<=' or '>=' expected",
+    "accuracy: a >= b >= c": "a trend takes '>'",
     "accuracy: a > a": "compares a row with itself, or names none",
     "accuracy: 1 > 0": "compares a row with itself, or names none",
     "accuracy: a > b > b": "compares a row with itself, or names none",

@@ -14,10 +14,13 @@ from pipeline.stats import (
     Interval,
     Statistic,
     bootstrap,
+    improvement,
     interquartile_mean,
     mean_interval,
     paired_difference,
+    rounding_deviation,
     two_way,
+    unpaired,
 )
 
 with warnings.catch_warnings():  # of its imports
@@ -124,3 +127,31 @@ def test_two_way_table_is_the_analysis_of_variance() -> None:
 def test_two_way_table_needs_a_common_seed() -> None:
     """Else unrelated runs make a table."""
     assert two_way({"neither": {0: 1.0}, "first": {0: 1.0}, "second": {1: 1.0}, "both": {0: 1.0}}) is None
+
+
+def test_improvement_is_the_limit_of_resampling() -> None:
+    """Else the interval is not that of the percentile bootstrap which the paper asks for."""
+    values = np.array([3.0, 1.0, 0.0, -1.0, 2.0, 1.0, 0.5, -2.0, 0.0, 1.0])
+    shares = np.sign(np.random.default_rng(0).choice(values, (200_000, len(values)))).mean(1) / 2 + 0.5
+    low, high = np.percentile(shares, [2.5, 97.5], method="inverted_cdf")
+    assert improvement(values.tolist()) == Interval(0.7, low, high)
+    assert improvement([-1.0]) == Interval(0.0, None, None)
+
+
+def test_without_pairs_an_interval_is_welchs() -> None:
+    """Else what stands beside a paired interval is another test than the one that is named."""
+    draws = np.random.default_rng(0).normal([0.0, 1.0], [1.0, 3.0], (7, 2))
+    rows = {"a": dict(enumerate(draws[:, 0].tolist())), "b": dict(enumerate(draws[:5, 1].tolist()))}
+    found = unpaired(rows, {"a": 1.0, "b": -1.0})
+    expected = reference.ttest_ind(draws[:, 0], draws[:5, 1], equal_var=False).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_rounding_has_a_deviation() -> None:
+    """Else values in steps are taken for exact ones: against a simulation of numbers that are rounded."""
+    draws = np.random.default_rng(0).uniform(-50, 50, (2, 100_000))
+    rounding = draws - np.round(draws)
+    expected = float((0.5 * rounding[0] - rounding[1]).std())
+    assert rounding_deviation({"a": 1.0, "b": 1.0}, {"a": 0.5, "b": -1.0}) == pytest.approx(expected, rel=0.01)
+    floored = mean_interval([3.0] * 5, floor=0.5)
+    assert floored.half_width == pytest.approx(2.776445 * 0.5 / math.sqrt(5))
