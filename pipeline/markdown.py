@@ -45,6 +45,14 @@ FIGURES = {
 RISING = ("accuracy", "auc")
 """Columns that rise towards 1."""
 
+PUBLISHED = (
+    ("accuracy", "test_accuracy", "accuracy, %", 2, 100),
+    ("loss", "test_loss", "loss, nats", 4, 1),
+    ("auc", "test_auc", "AUC", 4, 1),
+    ("auc", "test_auc_keras", "AUC as Keras estimates it", 4, 1),
+)
+"""What is published and what is measured beside it: key, column, heading, decimals and factor."""
+
 DETAILS_NOTE = (
     "Paired difference: the mean over common seeds. AUC is the area under the ROC curve, one-vs-rest: of all decisions"
     " in one pool (micro), or the mean over classes (macro). ECE is the expected calibration error over 15 bins of"
@@ -140,8 +148,8 @@ def _published(results: list[Result]) -> str:
     head = ["row", "measured over", "source", "metric", "published", "measured", "difference"]
     note = (
         "Difference = measured − published, in points for accuracy. The published values come without intervals, so"
-        " chance on their side is not in ±. The measured AUC is the exact micro-average; Keras's `AUC()` estimates it"
-        " with 200 thresholds."
+        " chance on their side is not in ±. AUC is the micro-average, of all one-vs-rest decisions in one pool. Keras's"
+        " `AUC()`, which publications may have used, estimates it with 200 thresholds: low for confident networks."
     )
     return f"## Published beside measured\n\n{table(head, lines, numbers_from=4)}\n\n{note}"
 
@@ -151,9 +159,8 @@ def _published_lines(result: Result) -> list[list[str]]:
     if published is None:
         return []
     lines = []
-    metrics = (("accuracy", "accuracy, %", 2, 100), ("loss", "loss, nats", 4, 1), ("auc", "AUC", 4, 1))
-    for key, label, digits, scale in metrics:
-        value, measured = getattr(published, key), result.estimate(f"test_{key}")
+    for key, name, label, digits, scale in PUBLISHED:
+        value, measured = getattr(published, key), result.estimate(name)
         if value is not None:
             difference = signed(scale * (measured.mean - value), digits) if measured else NONE
             source = cell(published.source or "not named")

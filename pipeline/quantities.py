@@ -127,6 +127,7 @@ QUANTITIES = {
     "accuracy": _accuracy("test accuracy", _column("test_accuracy"), step=_image("test")),
     "loss": _loss("test loss", _column("test_loss")),
     "auc": _auc("test AUC", _column("test_auc")),
+    "auc_keras": _auc("test AUC as Keras estimates it", _column("test_auc_keras")),
     "auc_macro": _auc("test AUC, mean over classes", _column("test_auc_macro")),
     "ece": _fraction("expected calibration error of the test images", _column("test_ece")),
     "train_accuracy": _accuracy(

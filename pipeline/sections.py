@@ -55,6 +55,7 @@ METRICS = {
     "test_accuracy": Metric("test accuracy, %", 2, 100, "share of the test images that is recognized", "accuracy"),
     "test_loss": Metric("test loss, nats", meaning="mean cross-entropy", published="loss"),
     "test_auc": Metric("test AUC, micro", meaning="of all one-vs-rest decisions in one pool", published="auc"),
+    "test_auc_keras": Metric("test AUC, Keras's estimate", meaning="the micro-average as 200 thresholds give it"),
     "test_auc_macro": Metric("test AUC, macro", meaning="mean over classes, one-vs-rest"),
     "test_ece": Metric("test ECE, %", 2, 100, "expected calibration error over 15 bins of equal width"),
     "final_val_accuracy": Metric("validation accuracy, %", 2, 100, KEPT),

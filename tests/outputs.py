@@ -17,7 +17,7 @@ from pipeline.plan import PlannedStudy
 
 CLASSES = ["cat", "dog|wolf"]
 METRICS = [f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "auc")]
-TESTS = ["test_accuracy", "test_loss", "test_auc", "test_auc_macro", "test_ece"]
+TESTS = ["test_accuracy", "test_loss", "test_auc", "test_auc_keras", "test_auc_macro", "test_ece"]
 NUMBERS = [*(f"final_{metric}" for metric in METRICS), "gap_accuracy", "gap_loss", *TESTS]
 
 

@@ -33,6 +33,33 @@ def test_metrics_equal_those_of_scikit_learn(seed: int, classes: int, count: int
     assert measured["auc_macro"] == pytest.approx(sum(per_class) / classes, abs=1e-5)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.5, 40))
+def test_keras_auc_is_the_binned_one_of_torchmetrics_at_the_thresholds_of_keras(seed: int, scale: float) -> None:
+    """Broken: what stands beside a published AUC would be another estimate than the published one."""
+    from torchmetrics.functional.classification import binary_auroc
+
+    draws = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 4, (60,), generator=draws)
+    probabilities = (scale * (torch.randn(60, 4, generator=draws) + torch.eye(4)[labels])).softmax(1).double()
+    thresholds = torch.arange(200, dtype=torch.float64) / 199
+    thresholds[0], thresholds[-1] = -1e-7, 1 + 1e-7
+    hits = torch.nn.functional.one_hot(labels, 4)
+    binned = binary_auroc(probabilities.flatten(), hits.flatten(), thresholds=thresholds).item()
+    assert metrics.auc_keras(probabilities, labels) == pytest.approx(binned, abs=1e-6)
+
+
+def test_keras_auc_by_hand() -> None:
+    """Broken: ties and ends would count another way. Of three images, always sure, two are right: from (0, 0) the curve
+    goes straight to a sixth of the wrong and two thirds of the right decisions, and straight on to (1, 1)."""
+    sure = metrics.auc_keras(torch.eye(3)[[0, 1, 0]], torch.tensor([0, 1, 2]))
+    assert sure == pytest.approx(1 / 6 * 1 / 3 + 5 / 6 * 5 / 6)
+    between = torch.tensor([[0.501, 0.499], [0.499, 0.501]])  # of the same two thresholds, 99/199 and 100/199
+    assert metrics.auc_keras(between, torch.tensor([0, 1])) == 0.5
+    apart = torch.tensor([[0.51, 0.49], [0.49, 0.51]])
+    assert metrics.auc_keras(apart, torch.tensor([0, 1])) == 1.0
+
+
 def test_calibration_error_by_hand() -> None:
     """Broken: the calibration error would be another one. Four predictions at 0.8, of which two are right: 0.3."""
     logits = torch.tensor([[math.log(4.0), 0.0]] * 4)

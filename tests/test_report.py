@@ -217,6 +217,7 @@ def test_tables_are_whole(measure: Measure) -> None:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert r"dog\|wolf" in text
     assert "| `a` | none |" in text
+    assert "| AUC as Keras estimates it | 0.9000 |" in text
     assert "`batch` 32" in text
 
 
