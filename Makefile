@@ -58,7 +58,7 @@ bench-gpu: $(INSTALLED) ## Measure a GPU and write reports/benchmarks/<gpu>.md
 	    >$@ 2>&1 || rm -f .bench-keras/bin/python
 
 ui: $(INSTALLED) ## Open the MLflow UI on http://127.0.0.1:5000
-	@pipeline/python -m pipeline.tracking --links http://127.0.0.1:$(PORT)
+	@pipeline/python -m pipeline.log --links http://127.0.0.1:$(PORT)
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/python -m mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
 	    --backend-store-uri sqlite:///$(CURDIR)/.mlflow/mlflow.db
 

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import paths
-from pipeline.claims_section import in_favour, tally
-from pipeline.config import Params, read_params
 from pipeline.errors import command
-from pipeline.measured import load_available
-from pipeline.plan import PlannedStudy, claims_of
-from pipeline.verdicts import Verdict, judge
+from pipeline.findings.measured import load_available
+from pipeline.findings.verdicts import Verdict, judge
+from pipeline.params.config import Params, read_params
+from pipeline.params.planned import PlannedStudy, claims_of
+from pipeline.reporting.claims_section import in_favour, tally
 
 
 def verdicts_of(params: Params) -> dict[str, list[Verdict]]:

@@ -3,8 +3,9 @@
 A row then depends on this file and not on a dozen, which DVC would check for every row again.
 """
 
-from pipeline import paths, store
+from pipeline import paths
 from pipeline.errors import command
+from pipeline.running import store
 from pipeline.storage import write_json
 
 

@@ -11,7 +11,7 @@ the code of this stage, so that a new row or a kill costs nothing that was done.
 """
 
 if __name__ == "__main__":
-    from pipeline import forkserver
+    from pipeline.running import forkserver
 
     forkserver.start()  # first: it imports what workers need while this process imports what it needs
 
@@ -23,12 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import diagnosis, measured, paths, plan, store, workers
-from pipeline.config import Row, Trainer
-from pipeline.diagnosis import Diagnosis
+from pipeline import paths
 from pipeline.errors import UserError, command
-from pipeline.progress import StageProgress
-from pipeline.shift import QUANTILES
+from pipeline.findings import measured
+from pipeline.measures import diagnosis
+from pipeline.measures.diagnosis import Diagnosis
+from pipeline.measures.shift import QUANTILES
+from pipeline.params import planned
+from pipeline.params.config import Row, Trainer
+from pipeline.running import store, workers
+from pipeline.running.progress import StageProgress
 from pipeline.storage import write_csv
 
 STATISTICS, MODES = ("before", "moving", "exact"), ("eval", "train")
@@ -61,12 +65,12 @@ class Trained:
 def main() -> None:
     if len(sys.argv) != 2:
         raise UserError("usage: pipeline/python -m pipeline.diagnose STUDY")
-    study = plan.read_study(sys.argv[1])
+    study = planned.read_study(sys.argv[1])
     with store.held(f"{study.name}.diagnosis", f"diagnosing study {study.name}"):
         diagnose_study(study)
 
 
-def diagnose_study(study: plan.PlannedStudy) -> None:
+def diagnose_study(study: planned.PlannedStudy) -> None:
     """Measures what is missing of a study and writes its tables. The caller holds the study's lock.
 
     Raises:

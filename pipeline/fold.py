@@ -13,11 +13,13 @@ from timeit import Timer
 import torch
 from torch import Tensor, nn
 
-from pipeline import inference, prepared, trained
 from pipeline.errors import UserError, command
+from pipeline.images import prepared
+from pipeline.measures import inference
 from pipeline.measures.folding import Folded, fold
-from pipeline.progress import bar
-from pipeline.trained import Trained
+from pipeline.running.progress import bar
+from pipeline.tracking import trained
+from pipeline.tracking.trained import Trained
 
 BATCHES = (1, 128)
 """Images at once: one answers a single request, the other serves many."""

@@ -9,7 +9,7 @@ stops nothing else. After a kill the same command resumes.
 """
 
 if __name__ == "__main__":
-    from pipeline import forkserver
+    from pipeline.running import forkserver
 
     forkserver.start()  # first: it imports what workers need while this process imports what it needs
 
@@ -17,9 +17,11 @@ import argparse
 import os
 import sys
 
-from pipeline import plan, stages
 from pipeline.errors import UserError, command
-from pipeline.train import Engine, ThisMachine, train_rows
+from pipeline.params import planned
+from pipeline.running import stages
+from pipeline.running.pool import Engine, ThisMachine, train_rows
+from pipeline.tracking.tracker import Tracker
 
 WHAT = "Trains the stale rows that some stages need side by side, records them, and goes on as `dvc repro` does."
 
@@ -55,7 +57,7 @@ def make_engine(arguments: argparse.Namespace) -> Engine:
     """The engine that the command line names."""
     if arguments.engine == "local":
         return ThisMachine()
-    from pipeline.cluster import Cluster
+    from pipeline.running.cluster import Cluster
 
     return Cluster(arguments.address, arguments.num_cpus, arguments.num_gpus)
 
@@ -84,7 +86,8 @@ def _train(kind: str, targets: list[str], engine: Engine) -> None:
     if not trains:
         return
     print(f"{len(stale)} of {len(trains)} rows to {kind}", file=sys.stderr)
-    problems = train_rows({row: plan.read_row(row) for row in stale}, engine)
+    with Tracker() as tracker:
+        problems = train_rows({row: planned.read_row(row) for row in stale}, engine, tracker)
     done = {name: inputs for row, (name, inputs) in stale.items() if row not in problems}
     if done:
         print(f"recording {len(done)} rows in dvc.lock", file=sys.stderr)

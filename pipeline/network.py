@@ -12,11 +12,12 @@ from rich.table import Table
 from torch import nn
 
 from models import PRESETS, Backbone, Norm, Sentence, SentenceError, build
-from models.sentence import nearest
-from pipeline import paths, prepared
-from pipeline.config import PARTS, read_params
+from pipeline import paths
 from pipeline.errors import UserError, command
+from pipeline.images import prepared
 from pipeline.params import vocabulary
+from pipeline.params.config import PARTS, read_params
+from pipeline.text import nearest
 
 IMAGE = (3, 32, 32)
 """Channels, height and width of images that are not known."""

@@ -24,14 +24,15 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from pipeline import inference, trained
-from pipeline.archives import LIMIT
-from pipeline.complaints import printable
-from pipeline.ensemble import Ensemble, together
 from pipeline.errors import UserError, command
-from pipeline.pictures import FORMATS, Picture, Pixels, channels_first, decode, hushed
-from pipeline.progress import bar
-from pipeline.trained import Trained
+from pipeline.findings.ensemble import Ensemble, together
+from pipeline.images.archives import LIMIT
+from pipeline.images.pictures import FORMATS, Picture, Pixels, channels_first, decode, hushed
+from pipeline.measures import inference
+from pipeline.running.progress import bar
+from pipeline.text import printable
+from pipeline.tracking import trained
+from pipeline.tracking.trained import Trained
 
 
 @dataclass(frozen=True)

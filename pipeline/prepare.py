@@ -9,13 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import paths, prepared
-from pipeline.complaints import one_line
-from pipeline.config import Digits, Folder, Torchvision
+from pipeline import paths
 from pipeline.errors import UserError, command
-from pipeline.plan import read_dataset
-from pipeline.prepared import SPLITS
-from pipeline.sources import Images, describe, load
+from pipeline.images import prepared
+from pipeline.images.prepared import SPLITS
+from pipeline.images.sources import Images, describe, load
+from pipeline.params.config import Digits, Folder, Torchvision
+from pipeline.params.planned import read_dataset
+from pipeline.text import one_line
 
 Rows = NDArray[np.int64]
 

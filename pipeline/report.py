@@ -21,31 +21,34 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from pipeline import claims_section, forkserver, gallery, paths, seed_table, tuning_sections
-from pipeline.diagnosis_sections import SHIFT_FIGURE
+from pipeline import paths
 from pipeline.errors import UserError, command
-from pipeline.findings import Findings
-from pipeline.gallery import Gallery
-from pipeline.logbook import Tracker
-from pipeline.markdown import FIGURES, RISING, markdown
-from pipeline.measured import Groups, Result, load
-from pipeline.plan import PlannedStudy, read_claims, read_study
+from pipeline.findings import gallery, seed_table
+from pipeline.findings.findings import Findings
+from pipeline.findings.gallery import Gallery
+from pipeline.findings.measured import Groups, Result, load
+from pipeline.findings.verdicts import Verdict, judge
+from pipeline.findings.wording import MOST_PANELS, answer, mean, named, outcome, percent, place, sentence
+from pipeline.params.planned import PlannedStudy, read_claims, read_study
+from pipeline.reporting import claims_section, tuning_sections
+from pipeline.reporting.diagnosis_sections import SHIFT_FIGURE
+from pipeline.reporting.markdown import FIGURES, RISING, markdown
+from pipeline.reporting.tuning_sections import BUDGET_FIGURE, TRIALS_FIGURE
+from pipeline.running import forkserver
 from pipeline.storage import read_json, write_atomically, write_json
-from pipeline.tuning_sections import BUDGET_FIGURE, TRIALS_FIGURE
-from pipeline.verdicts import Verdict, judge
-from pipeline.wording import MOST_PANELS, answer, mean, named, outcome, percent, place, sentence
+from pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pipeline.charts import Dots
-    from pipeline.panels import Panel
-    from pipeline.shift_chart import Ratios
+    from pipeline.reporting.charts import Dots
+    from pipeline.reporting.panels import Panel
+    from pipeline.reporting.shift_chart import Ratios
 
 
 def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence[Verdict] = ()) -> None:
     """Writes a study's report, and the index anew; what was there is replaced when all of it is made."""
-    from pipeline.page import page, summary
+    from pipeline.reporting.page import page, summary
 
     galleries = gallery.load(groups)
     draft, target = reports / f".draft-{study.name}", reports / study.name
@@ -75,7 +78,7 @@ def _write_index(reports: Path) -> None:
 
     It is no output of a stage, which would have to depend on all reports: who wants one does not want all.
     """
-    from pipeline.page import HOME, index
+    from pipeline.reporting.page import HOME, index
 
     lock = paths.STORE / "locks" / "index"
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -85,8 +88,8 @@ def _write_index(reports: Path) -> None:
 
 
 def _draw(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery], folder: Path) -> None:
-    from pipeline import charts, panels, shift_chart, tuning_charts
-    from pipeline.gallery_figure import gallery_figure
+    from pipeline.reporting import charts, panels, shift_chart, tuning_charts
+    from pipeline.reporting.gallery_figure import gallery_figure
 
     results = [result for group in groups for result in group]
     with charts.style():
@@ -105,7 +108,7 @@ def _draw(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery], fol
 
 
 def _dots(result: Result) -> "Dots":
-    from pipeline.charts import Dots
+    from pipeline.reporting.charts import Dots
 
     published = result.row.published.accuracy if result.row.published else None
     values = list(result.values("test_accuracy").values())
@@ -113,7 +116,7 @@ def _dots(result: Result) -> "Dots":
 
 
 def _panels(results: Sequence[Result], column: str) -> "list[Panel]":
-    from pipeline.panels import Panel, aligned
+    from pipeline.reporting.panels import Panel, aligned
 
     if column == "lr" and (common := _common_rates(results)):
         return [Panel("all rows", "", {"learning rate": aligned([common])})]
@@ -133,8 +136,8 @@ def _panels(results: Sequence[Result], column: str) -> "list[Panel]":
 
 def _ratios(study: PlannedStudy, results: Sequence[Result]) -> "dict[str, Ratios]":
     """What the figure of the shift shows, by row that has batch norms, in the order of the plan."""
-    from pipeline.panels import aligned
-    from pipeline.shift_chart import COLUMNS
+    from pipeline.reporting.panels import aligned
+    from pipeline.reporting.shift_chart import COLUMNS
 
     found = {result.name: result.diagnosis for result in results if result.diagnosis}
     shown = [name for name in study.rows if name in found and any(found[name].layers.values())]
@@ -193,7 +196,7 @@ def main() -> None:
     if len(words) != 1 + only_show:
         raise UserError("usage: pipeline/python -m pipeline.report [--show] STUDY")
     if not only_show:
-        forkserver.start("pipeline.tracking")  # first: it imports what logs while this process draws
+        forkserver.start("pipeline.tracking.mlflow_log")  # first: it imports what logs while this process draws
     study = read_study(words[-1])
     report = paths.REPORTS / f"{study.name}.md"
     groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)

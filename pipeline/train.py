@@ -1,63 +1,16 @@
-"""Stage `train@<row>`: all runs of a row, side by side, and the row's outputs; `launch` does the same for many rows.
-
-Runs that the run store holds are picked up, interrupted ones resume, the rest trains. A run that
-diverges is a result like any other; a run that crashes fails its row and loses nothing: the runs
-that are finished, and the states of those that are not, wait for the next start.
-"""
+"""Stage `train@<row>`: all runs of a row, side by side, and the row's outputs; `launch` does the same for many rows."""
 
 if __name__ == "__main__":
-    from pipeline import forkserver
+    from pipeline.running import forkserver
 
     forkserver.start()  # first: it imports what workers need while this process imports what it needs
 
-import functools
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, closing
-from pathlib import Path
-from typing import Any, Protocol
 
-from pipeline import cost, plan, store, workers
-from pipeline.config import Row
 from pipeline.errors import UserError, command
-from pipeline.logbook import LoggedRun, Tracker, unlogged
-from pipeline.progress import StageProgress
-from pipeline.training import Training, check_machine, outcome
-from pipeline.workers import Event, Events, Task
-
-
-class Engine(Protocol):
-    """Where tasks are done.
-
-    Attributes:
-        here: whether that is this machine, so that what they cost can be told of it.
-    """
-
-    here: bool
-
-    def check(self, name: str, row: Row) -> None:
-        """Whether a row can be trained there.
-
-        Raises:
-            UserError: it cannot.
-        """
-
-    def do_all(self, tasks: Iterable[Task]) -> Events:
-        """Does all tasks side by side, and says what happens; a crash of one stops no other."""
-        ...
-
-
-class ThisMachine:
-    """The cores and GPUs of this machine."""
-
-    here = True
-
-    def check(self, name: str, row: Row) -> None:
-        check_machine(plan.key(name), row)
-
-    def do_all(self, tasks: Iterable[Task]) -> Events:
-        return workers.do_all(tasks)
+from pipeline.params import planned
+from pipeline.running.pool import ThisMachine, train_rows
+from pipeline.tracking.tracker import Tracker
 
 
 @command
@@ -65,135 +18,10 @@ def main() -> None:
     if len(sys.argv) != 2:
         raise UserError("usage: pipeline/python -m pipeline.train ROW")
     name = sys.argv[1]
-    if problems := train_rows({name: plan.read_row(name)}, ThisMachine()):
-        raise UserError(problems[name])
-
-
-def train_rows(rows: Mapping[str, Row], engine: Engine) -> dict[str, str]:
-    """Trains what is missing of rows and writes their outputs; rows that another process trains come last.
-
-    Returns:
-        Why rows have no outputs, in a line each, by their names.
-    """
-    busy: list[str] = []
-    with ExitStack() as locks:
-        for name, row in rows.items():
-            try:
-                locks.enter_context(store.Lock(store.row_lock(row.study, name), wait=False))
-            except store.Locked:
-                busy.append(name)
-        problems = _train_locked({name: rows[name] for name in rows if name not in busy}, engine)
-    for name in busy:
-        with store.held(store.row_lock(rows[name].study, name), f"training row {name}"):
-            problems |= _train_locked({name: rows[name]}, engine)
-    return problems
-
-
-def _train_locked(rows: Mapping[str, Row], engine: Engine) -> dict[str, str]:
-    """`train_rows`, for a caller that holds the rows' locks."""
-    trainings: dict[str, Training] = {}
-    problems: dict[str, str] = {}
-    code, data_digest = store.code_digest(), functools.cache(store.data_digest)
-    for name, row in rows.items():
-        try:
-            engine.check(name, row)
-            trainings[name] = Training(name, row, code, data_digest)
-        except UserError as error:
-            problems[name] = str(error)
-            if len(rows) > 1:  # the others may take days
-                print(f"{name}: not trained: {error}", file=sys.stderr)
     with Tracker() as tracker:
-        for name, training in trainings.items():
-            if training.missing:
-                tracker.sweep(training.row.study, name, {run.key for run in training.missing})
-        missing = {run.key for training in trainings.values() for run in training.missing}
-        for run in unlogged([run for one in trainings.values() for run in one.runs if run.key not in missing]):
-            tracker.end(run)
-        return problems | _train_missing(trainings, engine, tracker)
-
-
-def _train_missing(trainings: Mapping[str, Training], engine: Engine, tracker: Tracker) -> dict[str, str]:
-    """Trains all runs that are missing, and writes each row as soon as its last one is over."""
-    runs: dict[Path, list[LoggedRun]] = defaultdict(list)  # rows that are the same network share their runs
-    for training in trainings.values():
-        for run in training.missing:
-            runs[run.folder].append(run)
-    steps = {folder: run.row.epochs for folder, (run, *_) in runs.items()}
-    title = next(iter(trainings)) if len(trainings) == 1 else f"{len(trainings)} rows"
-    with StageProgress(title, steps, "epochs") as progress:
-        watch = _Watch(trainings, tracker, progress, engine.here)
-        tasks = [Task(run.row, run.seed, run.prepared, folder) for folder, (run, *_) in runs.items()]
-        with closing(engine.do_all(tasks)) as events:
-            for event in events:
-                watch.see(event, runs[event.task.folder])
-    return watch.problems
-
-
-class _Watch:
-    """Sees runs train: shows and logs them, and writes the rows that are done.
-
-    Attributes:
-        problems: why rows have no outputs.
-    """
-
-    def __init__(
-        self, trainings: Mapping[str, Training], tracker: Tracker, progress: StageProgress, here: bool
-    ) -> None:
-        self.problems: dict[str, str] = {}
-        self._trainings, self._tracker, self._progress, self._here = trainings, tracker, progress, here
-        self._left = {name: len(training.missing) for name, training in trainings.items()}
-        self._crashes: dict[str, list[str]] = defaultdict(list)
-        self._reports: dict[Path, list[dict[str, Any]]] = {}  # of the runs that train at this moment
-        self._beside: dict[Path, int] = {}  # how many trained at once at most, since a run began
-        for name, left in self._left.items():
-            if not left:
-                self._finish(name)
-
-    def see(self, event: Event, runs: list[LoggedRun]) -> None:
-        """Takes what happened to a run, and the rows that it is a run of."""
-        run, folder = runs[0], event.task.folder
-        who = f"{run.name} seed {run.seed}"
-        if event.kind == "lost":
-            self._progress.say(f"{who}: {event.content}; starts again")
-        elif event.kind == "start":
-            self._reports[folder] = []
-            self._beside[folder] = 0
-            for other in self._reports:
-                self._beside[other] = max(self._beside[other], len(self._reports))
-            self._tracker.begin(run)
-        elif event.kind == "report":
-            line = event.content["epoch"]
-            self._reports[folder].append(event.content)
-            self._progress.step(folder, int(line["epoch"]), f"{who} val {line['val_accuracy']:.3f}")
-            self._tracker.epoch(run, line | {"epoch_seconds": event.content["seconds"]})
-        elif event.kind == "end":
-            self._progress.end(folder, f"{who}: {outcome(store.result(folder))}")
-            reports = self._reports.pop(folder)
-            if self._here and reports:
-                cost.write(folder, run.row, reports, self._beside[folder])
-            for twin in runs:
-                self._tracker.end(twin)
-            self._over(runs)
-        else:
-            self._reports.pop(folder, None)
-            why = workers.last_words(event)
-            self._progress.end(folder, f"{who}: crashed: {why}")
-            for twin in runs:
-                self._crashes[twin.name].append(f"seed {twin.seed}: {why}")
-            self._over(runs)
-
-    def _over(self, runs: list[LoggedRun]) -> None:
-        for run in runs:
-            self._left[run.name] -= 1
-            if not self._left[run.name]:
-                self._finish(run.name)
-
-    def _finish(self, name: str) -> None:
-        if crashes := self._crashes[name]:
-            total = len(self._trainings[name].runs)
-            self.problems[name] = f"{name}: {len(crashes)} of {total} runs crashed; the first: {crashes[0]}"
-        else:
-            self._trainings[name].write()
+        problems = train_rows({name: planned.read_row(name)}, ThisMachine(), tracker)
+    if problems:
+        raise UserError(problems[name])
 
 
 if __name__ == "__main__":

@@ -22,9 +22,11 @@ from rich.console import Console
 from rich.table import Table as Grid
 from ruamel.yaml import YAML
 
-from pipeline import environment, paths, seed_table
-from pipeline.agreement import Agreement, Level, agree
+from pipeline import paths
 from pipeline.errors import UserError, command
+from pipeline.findings import seed_table
+from pipeline.findings.agreement import Agreement, Level, agree
+from pipeline.running import environment
 
 Lock = dict[str, Any]
 """Stages of a dvc.lock by name."""

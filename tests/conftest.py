@@ -12,8 +12,10 @@ import torch
 from hypothesis import settings
 
 from models import vocabulary
-from pipeline import arithmetic, forkserver, prepared
-from pipeline.config import Row
+from pipeline import arithmetic
+from pipeline.images import prepared
+from pipeline.params.config import Row
+from pipeline.running import forkserver
 
 for name in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI", "DISHARMONY_JOBS", "DISHARMONY_PYTHON"):
     os.environ.pop(name, None)

@@ -15,9 +15,10 @@ from pathlib import Path
 from outputs import make_row, make_study, prepare, simulate, write_diagnosis
 from rich.progress import track
 
-from pipeline import measured, paths, report
-from pipeline.config import Row
-from pipeline.plan import PlannedStudy
+from pipeline import paths, report
+from pipeline.findings import measured
+from pipeline.params.config import Row
+from pipeline.params.planned import PlannedStudy
 
 
 def _simulate(root: Path, rows: int, seeds: int, epochs: int, images: int) -> PlannedStudy:

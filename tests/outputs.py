@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from pipeline import paths, prepared, store
-from pipeline.config import Row, Study
-from pipeline.plan import PlannedStudy
+from pipeline import paths
+from pipeline.images import prepared
+from pipeline.params.config import Row, Study
+from pipeline.params.planned import PlannedStudy
+from pipeline.running import store
 
 CLASSES = ["cat", "dog|wolf"]
 METRICS = [f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "auc")]

@@ -16,9 +16,9 @@ from scipy.stats import ttest_ind
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from pipeline.decisions import ALPHA, Decision, Sample, compare, decide
-from pipeline.power import power
-from pipeline.stats import bootstrap
+from pipeline.findings.decisions import ALPHA, Decision, Sample, compare, decide
+from pipeline.findings.power import power
+from pipeline.findings.stats import bootstrap
 
 Numbers = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, int]], Numbers]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import arithmetic, workers
+from pipeline import arithmetic
+from pipeline.running import workers
 from pipeline.storage import read_json, write_json
 
 pytestmark = [

@@ -13,8 +13,8 @@ import pytest
 from contest import Contest, Entrant, Team, median, ratio
 from gate import Gate
 
-from pipeline import run
-from pipeline.config import Row
+from pipeline.params.config import Row
+from pipeline.training import run
 
 MakeRow = Callable[..., Row]
 BENCHMARKS = Path(__file__).parent / "benchmarks"

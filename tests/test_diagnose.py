@@ -14,10 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models import build
-from pipeline import diagnose, diagnosis, modes, paths, recalibrate, results, run, shift, store
-from pipeline.config import Row, Study
+from pipeline import diagnose, paths
 from pipeline.errors import UserError
-from pipeline.plan import PlannedStudy
+from pipeline.measures import diagnosis, modes, recalibrate, shift
+from pipeline.params.config import Row, Study
+from pipeline.params.planned import PlannedStudy
+from pipeline.running import store
+from pipeline.training import results, run
 
 MakeRow = Callable[..., Row]
 IMAGE = (1, 8, 8)

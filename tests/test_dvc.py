@@ -10,7 +10,7 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
-from pipeline.config import read_params
+from pipeline.params.config import read_params
 
 ROOT = Path(__file__).parent.parent
 

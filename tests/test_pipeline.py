@@ -161,7 +161,7 @@ def test_the_logged_model_predicts(project: Project, monkeypatch: pytest.MonkeyP
     from mlflow import pytorch
     from safetensors.torch import load_file
 
-    from pipeline import prepared
+    from pipeline.images import prepared
 
     uri = f"sqlite:///{project.folder / '.mlflow' / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # MLflow sets it too, and would leave it to the tests that follow
@@ -187,7 +187,7 @@ def test_anyones_picture_is_classified(project: Project) -> None:
     from PIL import Image
     from safetensors.torch import load_file
 
-    from pipeline import prepared
+    from pipeline.images import prepared
 
     images, _ = prepared.read_arrays(project.folder / "data" / "digits", prepared.TEST)
     Image.fromarray(images[0, 0]).save(project.folder / "picture.png")
@@ -349,7 +349,7 @@ def test_a_run_whose_server_is_cut_is_logged_once_and_whole(project: Project, se
     assert printed.count(f"not logged to {server.address}") == 2  # the runs, and the report
     assert "b: 2 of 2 runs finished" in printed
     server.start()
-    later = project.run("pipeline.tracking", MLFLOW_TRACKING_URI=server.address)
+    later = project.run("pipeline.log", MLFLOW_TRACKING_URI=server.address)
     assert "2 runs and 1 reports logged" in later
     runs = {run.data.tags["seed"]: run for run in project.trained(client)}
     assert project.logged(client) == sorted(("b", seed, "FINISHED", runs[seed].data.tags["key"]) for seed in "01")
@@ -359,7 +359,7 @@ def test_a_run_whose_server_is_cut_is_logged_once_and_whole(project: Project, se
         assert {"test_accuracy", "seconds", "images_per_second"} <= run.data.metrics.keys()
         assert run.data.tags["threads"] == "2"
         assert run.data.params["trainer.strategy"] == "ddp"
-    assert "0 runs and 0 reports logged" in project.run("pipeline.tracking", MLFLOW_TRACKING_URI=server.address)
+    assert "0 runs and 0 reports logged" in project.run("pipeline.log", MLFLOW_TRACKING_URI=server.address)
 
 
 def test_a_removed_row_leaves_its_report(project: Project) -> None:

@@ -14,9 +14,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from pipeline import fold, folders, paths, predict, prepared, results, run, store, trained
-from pipeline.config import Folder, Row
+from pipeline import fold, paths, predict
+from pipeline.images import folders, prepared
+from pipeline.params.config import Folder, Row
+from pipeline.running import store
 from pipeline.storage import read_json, write_atomically, write_json
+from pipeline.tracking import trained
+from pipeline.training import results, run
 
 SEEDS = [0, 1, 2]  # of which the last one failed
 

@@ -13,12 +13,16 @@ from safetensors.torch import load_file, save_file
 
 from models import Normalize
 from models.words.inverted_dropout import InvertedDropout
-from pipeline import environment, measured, prepared, results, run, seed_table, streams, verify
-from pipeline.agreement import Agreement, Level, agree
-from pipeline.config import Row, Study
-from pipeline.measured import Run
-from pipeline.plan import PlannedStudy
-from pipeline.seed_table import Table
+from pipeline import verify
+from pipeline.findings import measured, seed_table
+from pipeline.findings.agreement import Agreement, Level, agree
+from pipeline.findings.measured import Run
+from pipeline.findings.seed_table import Table
+from pipeline.images import prepared
+from pipeline.params.config import Row, Study
+from pipeline.params.planned import PlannedStudy
+from pipeline.running import environment
+from pipeline.training import results, run, streams
 
 MakeRow = Callable[..., Row]
 SEEDS = [0, 1, 2, 3]

@@ -12,8 +12,8 @@ from torch import nn
 
 from models import Sentence, WordError, build, vocabulary
 from pipeline import network
-from pipeline.config import Row
 from pipeline.errors import UserError
+from pipeline.params.config import Row
 
 ROOT = Path(__file__).parent.parent
 OWN = """

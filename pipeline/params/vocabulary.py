@@ -26,6 +26,6 @@ def words() -> dict[str, Word]:
 
 def complaint(error: SentenceError) -> str:
     """What is wrong with a sentence, with what it could have said."""
-    from models.sentence import nearest
+    from pipeline.text import nearest
 
     return f"{error}{nearest(error.word, error.known) if error.known else ''}"

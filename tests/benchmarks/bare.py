@@ -13,10 +13,11 @@ from gate import Gate, compete
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline import prepared, streams
-from pipeline.config import Row
-from pipeline.devices import uses_gpu
-from pipeline.module import Classifier, make_optimizer
+from pipeline.images import prepared
+from pipeline.params.config import Row
+from pipeline.training import streams
+from pipeline.training.devices import uses_gpu
+from pipeline.training.module import Classifier, make_optimizer
 
 
 def losses(row: Row, data: Path, seed: int, gate: Gate) -> Iterator[Tensor]:

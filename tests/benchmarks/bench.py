@@ -15,7 +15,8 @@ import many
 import speed
 from contest import ROOT
 
-from pipeline import arithmetic, forkserver, slots
+from pipeline import arithmetic
+from pipeline.running import forkserver, slots
 from pipeline.storage import write_atomically
 
 BATCHES = (32, 128)

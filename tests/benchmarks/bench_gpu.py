@@ -19,8 +19,8 @@ import speed
 import torch
 from contest import ROOT, Entrant, Team, median
 
-from pipeline import forkserver
-from pipeline.config import Row, read_params
+from pipeline.params.config import Row, read_params
+from pipeline.running import forkserver
 
 
 @dataclass(frozen=True)

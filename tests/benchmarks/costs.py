@@ -15,7 +15,9 @@ from typing import Any
 import inputs
 import pytorch_lightning as pl
 
-from pipeline import logbook, paths, run, store
+from pipeline import paths
+from pipeline.running import logbook, store
+from pipeline.training import run
 
 SHARE = 5
 """CIFAR-10 has so many times the images that are measured."""
@@ -113,13 +115,13 @@ def _timed(action: Callable[[], None]) -> float:
 
 def _log(run: logbook.LoggedRun, curves: list[dict[str, float]]) -> None:
     """Logs a finished run to a new store; the import of MLflow and of what it exports models with is part of it."""
-    from pipeline import tracking
+    from pipeline.tracking import mlflow_log, tracker
 
-    log = tracking.MlflowLog()
+    log = mlflow_log.MlflowLog()
     log.begin(run)
     for line in curves:
-        log.epoch(run, line, logbook.now())
-    log.end(run, logbook.now())
+        log.epoch(run, line, tracker.now())
+    log.end(run, tracker.now())
     log.close()
 
 

@@ -15,8 +15,8 @@ import psutil
 from contest import ROOT
 from ruamel.yaml import YAML
 
-from pipeline import workers
-from pipeline.config import Row
+from pipeline.params.config import Row
+from pipeline.running import workers
 
 TINY = {
     "study": "start",

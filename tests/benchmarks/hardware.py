@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.slots import cores
+from pipeline.running.slots import cores
 
 
 def name() -> str:

@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 import torch
 from gate import Gate, compete
 
-from pipeline import run
-from pipeline.config import Row
+from pipeline.params.config import Row
+from pipeline.training import run
 
 
 class Slices(pl.Callback):

@@ -10,8 +10,8 @@ from contest import ROOT, Contest, Entrant, Slice, Team, median, needed_images, 
 from rich.console import Console
 from rich.progress import Progress
 
-from pipeline import forkserver
-from pipeline.config import Row
+from pipeline.params.config import Row
+from pipeline.running import forkserver
 
 KERAS = ROOT / ".bench-keras"
 """The environment of Keras, built by `make bench`; `log` in it says why where it could not be."""

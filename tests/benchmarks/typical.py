@@ -18,10 +18,10 @@ from torchvision import transforms
 
 from models import build
 from models.words.inverted_dropout import InvertedDropout
-from pipeline import prepared
-from pipeline.config import Row
-from pipeline.module import make_optimizer
-from pipeline.slots import cores
+from pipeline.images import prepared
+from pipeline.params.config import Row
+from pipeline.running.slots import cores
+from pipeline.training.module import make_optimizer
 
 
 class Pictures(Dataset[Any]):

@@ -1,0 +1,49 @@
+"""How fast rows learn, and which learning rates they bear: pure functions of what was measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.findings.measured import Result
+
+USABLE = 0.9
+"""A learning rate is usable that learns this share of what the best rate of its arrangement learns."""
+
+LEARNS = 0.1
+"""An arrangement that gets less of the way from guessing to no error learns nothing, and at no rate."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rows that differ in nothing but the learning rate.
+
+    Args:
+        results: by learning rate, in rising order, two or more.
+    """
+
+    results: dict[float, Result]
+
+    def accuracy(self, rate: float) -> float | None:
+        """Mean validation accuracy of the kept weights, over the runs that finished; None if none did."""
+        estimate = self.results[rate].estimate("final_val_accuracy")
+        return estimate.mean if estimate else None
+
+    def usable(self) -> float | None:
+        """The highest rate at which every seed finished and whose accuracy lies at least `USABLE` of the way from
+        guessing to the best; None if there is none, or the best learns nothing."""
+        chance = 1 / len(next(iter(self.results.values())).spec["classes"])
+        learned = {rate: (self.accuracy(rate) or 0) - chance for rate in self.results}
+        best = max(learned.values())
+        if best < LEARNS * (1 - chance):
+            return None
+        fit = [rate for rate, amount in learned.items() if amount >= USABLE * best]
+        return max((rate for rate in fit if not self.results[rate].failures), default=None)
+
+
+def learning_rates(results: Sequence[Result]) -> list[Rates]:
+    """The arrangements that were trained at several learning rates, in the order of their first row; tuned rows are
+    left out, whose rate others lost to."""
+    groups: dict[str, dict[float, Result]] = {}
+    for result in (result for result in results if not result.tuning):
+        row = result.row.model_dump(exclude={"seeds": True, "published": True, "optimizer": {"lr"}})
+        groups.setdefault(repr(row), {})[result.row.optimizer.lr] = result
+    return [Rates(dict(sorted(group.items()))) for group in groups.values() if len(group) > 1]

@@ -1,0 +1,221 @@
+"""What was measured for a study: the outputs of the rows that the plan lists, checked against it."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError
+
+from pipeline import paths
+from pipeline.errors import UserError
+from pipeline.findings import diagnosed, predictions
+from pipeline.findings.diagnosed import Diagnosed
+from pipeline.findings.predictions import Predictions
+from pipeline.findings.stats import Estimate, mean_interval
+from pipeline.params.config import Row, TunedRow
+from pipeline.params.planned import PlannedStudy
+from pipeline.params.quantities import Quantity
+from pipeline.tuning import tuned
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One line of seeds.csv: the numbers that it holds, and why the run failed, None if it finished."""
+
+    seed: int
+    failure: str | None
+    numbers: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured for a row.
+
+    Args:
+        name, row: as planned.
+        folder: of its outputs.
+        spec: content of spec.json.
+        runs: in the order of seeds.
+        curves: column of curves.csv to a line of values per run that finished.
+        predictions: of the runs that finished; None if there is none.
+        diagnosis: what the stage `diagnose` found; None where it was not asked for.
+        tuning: how the values of the row were chosen; None where params.yaml gives them.
+    """
+
+    name: str
+    row: Row
+    folder: Path
+    spec: dict[str, Any]
+    runs: list[Run]
+    curves: dict[str, list[list[float]]]
+    predictions: Predictions | None = None
+    diagnosis: Diagnosed | None = None
+    tuning: tuned.Tuned | None = None
+
+    def values(self, column: str) -> dict[int, float]:
+        """A column of seeds.csv by seed, of the runs that finished and have it."""
+        return {run.seed: run.numbers[column] for run in self.runs if run.failure is None and column in run.numbers}
+
+    @cached_property
+    def accuracy(self) -> Estimate | None:
+        """Of the test images."""
+        return self.estimate("test_accuracy")
+
+    def estimate(self, column: str) -> Estimate | None:
+        """Mean and interval of a column over the runs that finished; None if there is none."""
+        values = self.values(column)
+        return mean_interval(list(values.values())) if values else None
+
+    def measure(self, quantity: Quantity) -> dict[int, float]:
+        """A quantity by seed, in the order of seeds, with what runs count that diverged."""
+        values = quantity.read(self)
+        if quantity.of_failed:
+            values = values | {run.seed: quantity.of_failed(self) for run in self.failures}
+        return {run.seed: values[run.seed] for run in self.runs if run.seed in values}
+
+    @property
+    def finished(self) -> list[int]:
+        """Seeds of the runs that finished."""
+        return [run.seed for run in self.runs if run.failure is None]
+
+    @property
+    def stage(self) -> str:
+        """What DVC calls the stage that trained the row."""
+        return f"train-tuned@{self.name}" if self.tuning else f"train@{self.name}"
+
+    @property
+    def failures(self) -> list[Run]:
+        """The runs that failed."""
+        return [run for run in self.runs if run.failure is not None]
+
+    @property
+    def leaking(self) -> bool:
+        """Whether test images chose what was tested on them."""
+        return self.row.select_on == "test"
+
+
+Groups = list[list[Result]]
+"""Ranked rows, one list per data set: accuracies on different images do not compare."""
+
+
+def load(study: PlannedStudy, runs: Path, diagnosis: Path | None = None) -> Groups:
+    """The planned rows' results, ranked, best first.
+
+    Args:
+        study: as planned.
+        runs: the folder with a folder of outputs per row.
+        diagnosis: the folder of the study's diagnosis; None leaves that out.
+
+    Raises:
+        UserError: outputs are missing, damaged or of another version of the row.
+    """
+    groups: dict[str, list[Result]] = {}
+    for name, row in study.rows.items():
+        groups.setdefault(row.dataset, []).append(_load_row(study.name, name, row, runs / name))
+    if diagnosis:
+        found = diagnosed.read(study.name, diagnosis)
+        groups = {
+            key: [_with_diagnosis(study.name, result, found) for result in group] for key, group in groups.items()
+        }
+    return [sorted(group, key=standing) for group in groups.values()]
+
+
+def load_available(study: PlannedStudy, runs: Path, diagnosis: Path) -> tuple[dict[str, Result], list[str]]:
+    """What there is of a study, which need not be all of it, nor diagnosed.
+
+    Returns:
+        Results by row, and what is wrong with outputs that are there and cannot be read.
+    """
+    results, complaints = {}, []
+    for name, row in study.rows.items():
+        try:
+            if (runs / name).exists():
+                results[name] = _load_row(study.name, name, row, runs / name)
+        except UserError as error:
+            complaints.append(str(error))
+    try:
+        found = diagnosed.read(study.name, diagnosis) if diagnosis.exists() else {}
+        results |= {name: _with_diagnosis(study.name, results[name], found) for name in found if name in results}
+    except UserError as error:
+        complaints.append(str(error))
+    return results, complaints
+
+
+def _with_diagnosis(study: str, result: Result, found: dict[str, Diagnosed]) -> Result:
+    finished = {run.seed for run in result.runs if run.failure is None}
+    if result.name not in found or found[result.name].numbers.keys() != finished:
+        raise UserError(f"diagnosis of {result.name}: of other runs; run 'dvc repro report@{study}'")
+    return replace(result, diagnosis=found[result.name])
+
+
+def standing(result: Result) -> float:
+    """What results are sorted by; rows in which no run finished come last."""
+    return -result.accuracy.mean if result.accuracy else 1.0
+
+
+def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
+    def parse(file: str, reader: Callable[[Path], T]) -> T:
+        path = folder / file
+        try:
+            return reader(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro report@{study}'") from None
+        except (csv.Error, KeyError, SafetensorError, TypeError, ValueError):
+            stage = "train-tuned" if isinstance(row, TunedRow) else "train"
+            raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force {stage}@{name}'") from None
+
+    tuning = None
+    if isinstance(row, TunedRow):
+        to_tune = row
+        tuning = parse("tuning", lambda path: tuned.read(name, to_tune, path))
+        row = tuning.row
+    spec = parse("spec.json", _read_spec)
+    runs = parse("seeds.csv", _read_runs)
+    epochs = {run.seed: run.numbers["epochs"] for run in runs if run.failure is None}
+    curves = parse("curves.csv", lambda path: _read_curves(path, epochs))
+    predicted = parse("logits.safetensors", lambda path: predictions.read(path, epochs))
+    planned = row.model_dump(mode="json", exclude={"published"})
+    if spec["row"] != planned or [run.seed for run in runs] != row.seeds:
+        raise UserError(f"{paths.shown(folder)}: of an older version of the row; run 'dvc repro report@{study}'")
+    return Result(name, row, folder, spec, runs, curves, predicted, tuning=tuning)
+
+
+def _read_spec(path: Path) -> dict[str, Any]:
+    spec = json.loads(path.read_bytes())
+    images = {split: spec["images"][split] for split in ("train", "validation", "test")}
+    return {key: spec[key] for key in ("data", "code", "row", "classes", "source")} | {"images": images}
+
+
+def _read_runs(path: Path) -> list[Run]:
+    runs = []
+    for line in _lines(path):
+        words = {key: line.pop(key) for key in ("seed", "status", "reason")}
+        numbers = {key: float(value) for key, value in line.items() if value}
+        failure = words["reason"] if words["status"] == "failed" else None
+        if failure is None and not {"epochs", "test_accuracy"} <= numbers.keys():
+            raise ValueError("a finished run without its numbers")
+        runs.append(Run(int(words["seed"]), failure, numbers))
+    return runs
+
+
+def _read_curves(path: Path, epochs: dict[int, float]) -> dict[str, list[list[float]]]:
+    by_seed: dict[int, list[dict[str, str]]] = {seed: [] for seed in epochs}
+    for line in _lines(path):
+        by_seed.get(int(line["seed"]), []).append(line)
+    if any(len(by_seed[seed]) != count for seed, count in epochs.items()):
+        raise ValueError("not one line per epoch")
+    columns = ["lr", *(f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "auc"))]
+    return {
+        column: [[float(line[column] or "nan") for line in lines] for lines in by_seed.values()] for column in columns
+    }
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, strict=True))

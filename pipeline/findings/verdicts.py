@@ -1,0 +1,217 @@
+"""What the seeds say to each claim: supported, contradicted, negligible, undecided, or not run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.findings import power, stats
+from pipeline.findings.decisions import ALPHA, Comparison, Decision, Sample, compare, decide
+from pipeline.findings.measured import Result
+from pipeline.findings.stats import Estimate, mean_interval
+from pipeline.params.contrasts import Contrast, Sum, parse
+from pipeline.params.planned import Claims, PlannedClaim
+from pipeline.params.quantities import Quantity, quantity
+
+Values = dict[str, dict[int, float]]
+"""A quantity by row and seed."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One sum of rows that the claim says is over zero.
+
+    Args:
+        differences: one per common seed, in the quantity's own unit; over zero speaks for the claim.
+        floor: the least standard deviation that they can be taken to have, see `decisions.Sample`.
+        unpaired: mean and interval if seeds are not taken as pairs; None where a row has a single run.
+    """
+
+    differences: tuple[float, ...]
+    floor: float = 0.0
+    unpaired: Estimate | None = None
+
+    @property
+    def estimate(self) -> Estimate:
+        """Their mean and t interval."""
+        return mean_interval(self.differences, floor=self.floor)
+
+    @property
+    def won(self) -> float:
+        """Share of the seeds that speak for the claim, a tie counting half."""
+        return stats.improvement(self.differences).value
+
+    @property
+    def sample(self) -> Sample:
+        """What `decisions` compares."""
+        return Sample([self.differences], self.floor)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A claim and what was measured for it.
+
+    Args:
+        name, claim: as planned.
+        contrast, quantity: what its test compares.
+        values: of the rows that were measured, in the order of the contrast.
+        evidence: one for each part of the contrast; empty where the claim cannot be judged.
+        steps: the same for each step of a trend.
+        leaking: rows that were selected on test images.
+        failures: how many runs of a row failed, of those that had any.
+    """
+
+    name: str
+    claim: PlannedClaim
+    contrast: Contrast
+    quantity: Quantity
+    values: Values
+    evidence: tuple[Evidence, ...]
+    steps: tuple[Evidence, ...] = ()
+    leaking: frozenset[str] = frozenset()
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> dict[str, Estimate]:
+        """Mean of the quantity by row."""
+        return {row: mean_interval(list(values.values())) for row, values in self.values.items()}
+
+    @property
+    def matters(self) -> float | None:
+        """The smallest difference that does; None where the claim names its margin itself."""
+        margin = self.contrast.tolerant or any(part.constant for part in self.contrast.parts)
+        return None if margin else self.quantity.matters
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim as one study decides it.
+
+    Args:
+        case: the claim and its evidence.
+        decision: what the seeds say.
+        reason: why the claim is open, or negligible; empty where it is supported or contradicted.
+        p: two-sided p-value; None where the claim was not run.
+        corrected: p, corrected for the other claims that the study tests.
+    """
+
+    case: Case
+    decision: Decision
+    reason: str = ""
+    p: float | None = None
+    corrected: float | None = None
+
+
+def judge(claims: Claims, results: Mapping[str, Result], alpha: float = ALPHA) -> list[Verdict]:
+    """Verdicts on all claims of a study, corrected for how many of them were run (Holm).
+
+    Args:
+        claims: as planned.
+        results: by row; a claim about a row that is not there was not run.
+        alpha: share of such studies in which any verdict may be wrong.
+    """
+    cases = [_case(name, claim, results) for name, claim in claims.items()]
+    run = [case for case in cases if case.evidence]
+    if not run:
+        return [Verdict(case, Decision.NOT_RUN, _missing(case, results)) for case in cases]
+    decisions = decide([_compared(case) for case in run], alpha)
+    level = alpha / max(1, sum(found.corrected[0] > alpha for found in decisions))  # of Holm's next step
+    verdicts = {}
+    for case, found in zip(run, decisions, strict=True):
+        decision, p = Decision(str(found.word[0])), float(found.p[0])
+        reason = _needed(case, level) if decision is Decision.UNDECIDED else ""
+        if decision is Decision.UNDECIDED and p <= alpha:
+            reason = f"sure by itself, but not as one of {len(run)} claims; {reason}"
+        if decision is Decision.NEGLIGIBLE:
+            reason = _small(case.quantity)
+        verdicts[case.name] = Verdict(case, decision, reason, p, float(found.corrected[0]))
+    return [verdicts.get(case.name) or Verdict(case, Decision.NOT_RUN, _missing(case, results)) for case in cases]
+
+
+def _compared(case: Case) -> Comparison:
+    return compare([part.sample for part in case.evidence], [step.sample for step in case.steps], case.matters)
+
+
+def _case(name: str, claim: PlannedClaim, results: Mapping[str, Result]) -> Case:
+    contrast = parse(claim.test)
+    found = quantity(contrast.metric)
+    assert found is not None  # the plan has checked it
+    there = {row: results[row] for row in contrast.rows if row in results}
+    measured = {row: result.measure(found) for row, result in there.items()}
+    values = {row: by_seed for row, by_seed in measured.items() if by_seed}
+    evidence, steps = (), ()
+    if len(values) == len(contrast.rows) and any(result.finished for result in there.values()):
+        resolutions = {row: found.resolution(result) for row, result in there.items()}
+        margin = Sum(constant=found.matters if contrast.tolerant else 0.0)
+        evidence = gather(values, [part.plus(margin) for part in contrast.parts], resolutions)
+        steps = gather(values, contrast.steps, resolutions)
+    leaking = frozenset(row for row, result in there.items() if result.leaking)
+    failures = {row: len(result.failures) for row, result in there.items() if result.failures}
+    return Case(name, claim, contrast, found, values, evidence, steps, leaking, failures)
+
+
+def gather(values: Values, sums: Sequence[Sum], resolutions: Mapping[str, float]) -> tuple[Evidence, ...]:
+    """Evidence for each sum; none at all where one of them has no common seed.
+
+    Args:
+        values: by row and seed.
+        sums: of rows.
+        resolutions: the step of each row's values.
+    """
+    found = []
+    for part in sums:
+        differences = tuple(total + part.constant for total in stats.contrast(values, part.weights).values())
+        if not differences:
+            return ()
+        floor = stats.rounding_deviation(resolutions, part.weights)
+        several = len(part.weights) > 1 and all(len(values[row]) > 1 for row in part.weights)
+        apart = stats.unpaired(values, part.weights) if several else None
+        found.append(Evidence(differences, floor, apart and apart.plus(part.constant)))
+    return tuple(found)
+
+
+def _missing(case: Case, results: Mapping[str, Result]) -> str:
+    if absent := [row for row in case.contrast.rows if row not in results]:
+        return f"no results of {_listed(absent)}"
+    if unmeasured := [row for row in case.contrast.rows if row not in case.values]:
+        return f"{case.contrast.metric} was not measured in {_listed(unmeasured)}"
+    if not any(results[row].finished for row in case.contrast.rows):
+        return "every run of its rows failed"
+    return "its rows have no seed in common"
+
+
+def _listed(rows: Sequence[str]) -> str:
+    return ", ".join(rows if len(rows) <= 3 else [*rows[:2], f"{len(rows) - 2} other rows"])
+
+
+def _small(found: Quantity) -> str:
+    """Why a claim is negligible."""
+    size = f"{found.scale * found.matters:g} {found.unit}".rstrip()
+    return f"true or not, the difference is surely smaller than {size}, which is what matters"
+
+
+def _needed(case: Case, level: float) -> str:
+    """How many seeds would decide a claim, in words.
+
+    Args:
+        level: at which the t test will have to decide it.
+    """
+    common = min(len(part.differences) for part in case.evidence)
+    if common == 1:
+        return "one common seed shows no spread"
+    if common < power.FEWEST:
+        return f"{common} common seeds say too little of the spread to plan with"
+    against = [part for part in case.evidence if part.estimate.mean < 0]
+    # Which part speaks against the claim is picked afterwards, for which `compare` corrects.
+    level = level / len(case.evidence) if against else level
+    plans = [_plan(part, case.matters, level) for part in against or case.evidence]
+    seeds = [plan - len(part.differences) for plan, part in zip(plans, against or case.evidence, strict=True) if plan]
+    if len(seeds) < len(plans) and not (against and seeds):
+        return f"too small a difference to be decided by {power.MOST:,} seeds, if it stays as it is"
+    more = min(seeds) if against else max(seeds)
+    return f"about {more} more seed{'s' * (more > 1)} would decide it, if the difference stays as it is"
+
+
+def _plan(part: Evidence, matters: float | None, level: float) -> int | None:
+    deviation = max(float(np.std(part.differences, ddof=1)), part.floor)
+    return power.seeds_needed(len(part.differences), part.estimate.mean, deviation, matters, level)

@@ -1,0 +1,110 @@
+"""Where images come from: scikit-learn's digits, torchvision's data sets, a directory or archive of images."""
+
+import contextlib
+import io
+import socket
+import textwrap
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pipeline import paths
+from pipeline.errors import UserError
+from pipeline.images import folders
+from pipeline.params.config import Digits, Folder, Torchvision
+from pipeline.running.progress import bar
+from pipeline.text import one_line
+
+STALLED = 60.0
+"""Seconds without a byte after which a download is given up."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """All images of a source, in an order that does not change."""
+
+    images: Tensor  #: uint8, N×C×H×W
+    labels: Tensor  #: int64, N: indices into the classes
+    test: Tensor | None  #: bool, N: the source's own test images; None where it has none
+    classes: list[str]
+
+
+def load(name: str, dataset: Digits | Torchvision | Folder) -> Images:
+    """Reads or downloads all images of a data set.
+
+    Args:
+        name: of the data set, for messages.
+        dataset: what to read, and the size to which images are brought.
+
+    Raises:
+        UserError: the images cannot be had, or are not what a data set needs.
+    """
+    if isinstance(dataset, Folder):
+        with bar(f"{name}: reading", 1.0) as show:
+            return Images(*folders.read(name, dataset, show))
+    images = _digits() if isinstance(dataset, Digits) else _torchvision(name, dataset)
+    return replace(images, images=_resize(images.images, dataset.size)) if dataset.size else images
+
+
+def describe(dataset: Digits | Torchvision | Folder) -> str:
+    """The source in words, the same on every machine."""
+    if isinstance(dataset, Torchvision):
+        return f"{dataset.name} (torchvision)"
+    return "digits (scikit-learn)" if isinstance(dataset, Digits) else "folder"
+
+
+def _digits() -> Images:
+    from sklearn.datasets import load_digits
+
+    pixels, labels = map(np.asarray, load_digits(return_X_y=True))
+    # A pixel of these counts the dark ones of 4×4 in the scan: 0 to 16.
+    images = torch.from_numpy(np.rint(pixels * 255 / 16).astype(np.uint8)).view(-1, 1, 8, 8)
+    return Images(images, torch.from_numpy(labels).long(), None, [str(digit) for digit in range(10)])
+
+
+def _torchvision(name: str, dataset: Torchvision) -> Images:
+    from torchvision import datasets
+
+    kind = getattr(datasets, dataset.name)
+    try:
+        with bar(f"{name}: downloading {dataset.name}", None), _quiet():
+            halves = [kind(paths.DOWNLOADS, train=train, download=True) for train in (True, False)]
+    except Exception as error:  # of network, disk, archive formats and torchvision's own checks
+        reason = textwrap.shorten(one_line(error) or type(error).__name__, 200, placeholder=" …")
+        raise UserError(
+            f"datasets.{name}: {dataset.name} could not be downloaded or read ({reason}); put torchvision's files"
+            f" under {paths.DOWNLOADS}, or use {{source: folder, path: …}} or {{source: digits}}"
+        ) from None
+    pixels = np.concatenate([np.asarray(half.data) for half in halves])
+    pixels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
+    labels = torch.cat([torch.as_tensor(half.targets) for half in halves])
+    test = torch.arange(len(labels)) >= len(halves[0].targets)
+    return Images(torch.from_numpy(np.ascontiguousarray(pixels)), labels.long(), test, list(halves[0].classes))
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    """N×C×H×W images at size × size pixels, antialiased as those of folders are."""
+    resized = torch.empty(*images.shape[:2], size, size, dtype=torch.uint8)
+    for image, target in zip(images.flatten(0, 1), resized.flatten(0, 1), strict=True):
+        channel = Image.fromarray(image.numpy()).resize((size, size), Image.Resampling.BILINEAR)
+        target.copy_(torch.from_numpy(np.array(channel)))
+    return resized
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torchvision's bars, remarks and warnings are not shown, and a dead connection ends."""
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALLED)
+    try:
+        nowhere = io.StringIO()
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        socket.setdefaulttimeout(timeout)

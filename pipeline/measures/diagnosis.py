@@ -1,0 +1,143 @@
+"""All measures of one trained run, from its kept weights: numbers by name, and a line per batch norm.
+
+Everything is computed in float32, also where the run was trained in half precision. The test images are read to
+report what other statistics do to the test result: selection is over when a run is diagnosed.
+
+    val_…, test_accuracy_before        as the run left its network; likewise `loss`, in nats
+    …_moving, …_exact                  with statistics run again, see `recalibrate`; none without running statistics
+    train_accuracy_eval, _train        of the training images without augmentation, in either mode; likewise `loss`
+    company_sd, company_changed        see `modes`; none without batch norm
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.images import prepared
+from pipeline.measures import inference, modes, recalibrate, shift
+from pipeline.params.config import Row
+from pipeline.running.workers import Report, Task
+from pipeline.storage import write_json
+from pipeline.training import streams
+from pipeline.training.devices import uses_gpu
+
+if TYPE_CHECKING:
+    from pipeline.measures.epochs import Epochs  # Lightning, which only workers need
+
+STEPS = 4
+"""Reports of a diagnosis, one after each part."""
+
+Numbers = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Diagnosis(Task):
+    """One run to diagnose.
+
+    Args:
+        weights: the run's kept weights.
+        trained: the row as it was trained; `row` says where the diagnosis is computed, on one device.
+    """
+
+    weights: Path
+    trained: Row
+
+    def work(self, report: Report) -> None:
+        torch.set_num_threads(1)
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        write_json(self.folder / "result.json", diagnose(self.trained, self.seed, self.data, self.weights, report))
+
+
+def diagnose(row: Row, seed: int, data: Path, weights: Path, report: Report) -> dict[str, Any]:
+    """Measures one run.
+
+    Args:
+        row, seed: of the run.
+        data: a folder that `prepare` wrote.
+        weights: of the run.
+        report: called after each of `STEPS` parts.
+
+    Returns:
+        `layers`, as `shift.shifts` gives them, and `numbers`, as above.
+    """
+    from pipeline.measures.epochs import Epochs
+
+    device = torch.device("cuda" if uses_gpu(row) else "cpu")
+    layout = torch.channels_last if row.trainer.channels_last else torch.contiguous_format
+    model = inference.load(row, prepared.info(data), weights).to(device)
+    model.to(memory_format=layout)  # type: ignore[call-overload]
+    epochs = Epochs(data, row, seed, device)
+    layers, numbers = _statistics(model, data, epochs, row.norm.momentum, report)
+    images, labels = epochs.images, epochs.labels.cpu()
+    logits, which = modes.noisy_logits(model, images, epochs.batch, seed)
+    numbers |= _score("train", "train", logits, labels[which])
+    numbers |= _score("train", "eval", predict(model, images)[which], labels[which])
+    report({"done": 3})
+    if any(isinstance(layer, shift.BatchNorm) for layer in model.modules()):
+        numbers |= _company(model, data, epochs)
+    report({"done": 4})
+    return {"layers": layers, "numbers": numbers}
+
+
+def _statistics(
+    model: nn.Sequential, data: Path, epochs: "Epochs", momentum: float, report: Report
+) -> tuple[list[dict[str, Any]], Numbers]:
+    """The shift of each norm, and the scores with statistics as they are and run again."""
+    normalize, network = model
+    assert isinstance(network, nn.Sequential)
+
+    def batches(count: int) -> Iterator[Tensor]:
+        return map(normalize, epochs.batches(count))
+
+    networks, layers = {"before": network}, []
+    if shift.running_norms(network):
+        enough = shift.enough(momentum)
+        networks["moving"] = recalibrate.moving(network, batches(enough))
+        networks["exact"] = recalibrate.exact(network, lambda: batches(len(epochs)))
+        report({"done": 1})
+        layers = shift.shifts(network, networks["exact"], lambda: batches(enough))
+    numbers: Numbers = {}
+    for split, number in (("val", prepared.VALIDATION), ("test", prepared.TEST)):
+        images, labels = prepared.read(data, number)
+        for name, changed in networks.items():
+            numbers |= _score(split, name, predict(nn.Sequential(normalize, changed), images), labels)
+    report({"done": 2})
+    return layers, numbers
+
+
+def _company(model: nn.Sequential, data: Path, epochs: "Epochs") -> Numbers:
+    """The same subjects and others for all rows and seeds of a data set."""
+    images, labels = prepared.read(data, prepared.TEST)
+    most = {prepared.TEST: modes.SUBJECTS, prepared.TRAIN: modes.others(epochs.batch)}
+    subjects, others = (
+        torch.randperm(len(some), generator=streams.generator(0, "diagnose company", split))[: most[split]]
+        for split, some in ((prepared.TEST, images), (prepared.TRAIN, epochs.images))
+    )
+    device = epochs.images.device
+    pool = images[subjects].to(device), labels[subjects], epochs.images[others.to(device)]
+    return modes.company(model, *pool, epochs.batch, 0)
+
+
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits of N×C×H×W images in test mode, on the CPU."""
+    from pipeline.training.batches import Batches
+
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        found = [model(batch.to(device)).cpu() for batch, _ in Batches(images, torch.zeros(len(images)))]
+    return torch.cat(found) if found else torch.empty(0, 0)
+
+
+def _score(split: str, how: str, logits: Tensor, labels: Tensor) -> Numbers:
+    """Accuracy, and loss in nats; nothing where there are no images."""
+    if not len(labels):
+        return {}
+    loss = functional.cross_entropy(logits.double(), labels).item()
+    accuracy = (logits.argmax(1) == labels).double().mean().item()
+    return {f"{split}_accuracy_{how}": accuracy, f"{split}_loss_{how}": loss}

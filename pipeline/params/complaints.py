@@ -1,0 +1,134 @@
+"""What pydantic knows about a model, in words: one line for what is wrong, and the reference of all keys."""
+
+from collections.abc import Iterator, Sequence
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from pipeline.text import nearest, one_line, show
+
+
+def complain(model: type[BaseModel], content: Any, error: ValidationError) -> str:
+    """One line for the first thing wrong: the key's full path, what was found, what would be right.
+
+    Args:
+        model: what the content was validated against.
+        content: what the user wrote.
+        error: what pydantic says of it.
+    """
+    # A misspelt key comes first: what is missing because of it would only mislead.
+    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return _describe(model, content, problems[0]) + more
+
+
+def _describe(model: type[BaseModel], content: Any, problem: Any) -> str:
+    kind, loc, context = problem["type"], problem["loc"], problem.get("ctx", {})
+    where, found = _path(content, loc, kind), show(problem["input"])
+    if kind == "extra_forbidden":
+        return f"{where}: unknown key{nearest(str(loc[-1]), keys_at(model, loc[:-1]))}"
+    if kind == "missing":
+        return f"{where}: missing"
+    if kind.startswith("union_tag"):
+        where += "." + context["discriminator"].strip("'")
+        if kind == "union_tag_not_found":
+            return f"{where}: missing"
+        tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
+        return f"{where}: unknown '{context['tag']}'{nearest(context['tag'], tags)}"
+    if kind == "string_pattern_mismatch":
+        return f"{where}: {found} is no name; letters, digits, - and _ make one"
+    if kind == "too_short":
+        return f"{where}: found {found}; {context['min_length']} or more needed"
+    wanted = one_line(problem["msg"]).removeprefix("Value error, ")
+    return f"{where}: found {found}; {wanted[0].lower()}{wanted[1:]}"
+
+
+def _path(content: Any, loc: tuple[int | str, ...], kind: str) -> str:
+    """The path as the user wrote it: without the steps that pydantic adds for the members of a union."""
+    path = []
+    for step in loc:
+        inside: dict[Any, Any] = (
+            content if isinstance(content, dict) else dict(enumerate(content)) if isinstance(content, list) else {}
+        )
+        if step in inside:
+            path.append(str(step))
+            content = inside[step]
+    if kind == "missing":
+        path.append(str(loc[-1]))
+    return ".".join(path) or "params.yaml"
+
+
+def keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """The keys that are known at a place."""
+    annotation: Any = model
+    for step in loc:
+        options = _options(annotation)
+        tagged = [option for option in options if step in _tags(option)]
+        annotation = tagged[0] if tagged else _inside(options, step)
+    return sorted({key for option in _models(annotation) for key in option.model_fields})
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The types that an annotation may stand for."""
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [inner for option in get_args(annotation) for inner in _options(option)]
+    return [annotation]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    return [option for option in _options(annotation) if isinstance(option, type) and issubclass(option, BaseModel)]
+
+
+def _tags(option: Any) -> tuple[Any, ...]:
+    """The values by which a member of a union is chosen."""
+    fields = option.model_fields if _models(option) else {}
+    literals = [get_args(fields[key].annotation) for key in ("source", "name") if key in fields]
+    return literals[0] if literals else ()
+
+
+def types_at(model: type[BaseModel], path: Sequence[str]) -> list[Any]:
+    """The types that a value under a key's path may have; none where no such key is known."""
+    options: list[Any] = [model]
+    for step in path:
+        fields = [option.model_fields[step] for option in options if _models(option) and step in option.model_fields]
+        inner: list[Any] = [field.annotation for field in fields]
+        inner += [get_args(option)[0] for option in options if get_origin(option) is list and step.isdecimal()]
+        options = [option for annotation in inner for option in _options(annotation)]
+    return options
+
+
+def _inside(options: list[Any], step: int | str) -> Any:
+    """The annotation of what lies under a key."""
+    for option in options:
+        if _models(option) and step in option.model_fields:
+            return option.model_fields[step].annotation
+        if get_origin(option) in (dict, list):
+            return get_args(option)[-1]
+    return None
+
+
+def reference(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Every leaf below a model: its path, its default, its meaning; keys of a base that is itself a kind, in one."""
+    base: Any = model.__base__
+    inherited = {} if base.__name__.startswith("_") else base.model_fields
+    if inherited:
+        yield f"{prefix}*", "", f"all keys of a {base.__name__.lower()}"
+    for key, field in model.model_fields.items():
+        if key in inherited:
+            continue
+        annotation: Any = field.annotation
+        path = prefix + key
+        if get_origin(annotation) is dict:
+            path, annotation = f"{path}.<name>", get_args(annotation)[1]
+        models = _models(annotation)
+        if not models or field.description:
+            choice = " | ".join(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ""
+            meaning = field.description or "which kind"
+            default = "required" if field.is_required() else "null" if field.default is None else str(field.default)
+            yield path, default, f"{meaning}: {choice}" if choice else meaning
+        for option in models:
+            kind = f"({'|'.join(_tags(option))})" if len(models) > 1 else ""
+            yield from reference(option, f"{path}{kind}.")

@@ -1,0 +1,103 @@
+"""The report's sections on what tuning changes: rows tuned beside the same rows untuned, and their order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from pipeline.findings.measured import Result
+from pipeline.findings.stats import Estimate, paired_difference
+from pipeline.findings.wording import interval, marked, table
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row before and after tuning, trained with the same seeds or others."""
+
+    untuned: Result
+    tuned: Result
+
+
+def sections(results: Sequence[Result]) -> list[str]:
+    """The sections of a study, in the order of the report."""
+    found = pairs(results)
+    question = "Does the order of the rows change with tuning"
+    told = [f"**{question}{_on(group, found)}?** {order(group)}" for group in _groups(found)]
+    return [_beside(found), *told]
+
+
+def pairs(results: Sequence[Result]) -> list[Pair]:
+    """Tuned rows with the row that is the same but for its tuning, its seeds and what is published of it."""
+    aside = {"tuning", "seeds", "published"}
+    untuned = {repr(result.row.model_dump(exclude=aside)): result for result in results if not result.tuning}
+    tuned = [(result, result.tuning.planned.model_dump(exclude=aside)) for result in results if result.tuning]
+    return [Pair(untuned[repr(row)], result) for result, row in tuned if repr(row) in untuned]
+
+
+def _groups(found: Sequence[Pair]) -> list[list[Pair]]:
+    """Pairs that compare: of one data set, two or more, all with runs that finished."""
+    groups: dict[str, list[Pair]] = {}
+    for pair in found:
+        if pair.untuned.values("test_accuracy") and pair.tuned.values("test_accuracy"):
+            groups.setdefault(pair.tuned.row.dataset, []).append(pair)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _on(group: Sequence[Pair], found: Sequence[Pair]) -> str:
+    several = len({pair.tuned.row.dataset for pair in found}) > 1
+    return f" on `{group[0].tuned.row.dataset}`" if several else ""
+
+
+def order(group: Sequence[Pair]) -> str:
+    """Which pairs of rows change places by mean test accuracy, and whether the seeds bear it out."""
+    before = sorted(group, key=lambda pair: -_accuracy(pair.untuned))
+    after = sorted(group, key=lambda pair: -_accuracy(pair.tuned))
+    ranked = [[pair.untuned for pair in before], [pair.tuned for pair in after]]
+    names = [" > ".join(f"`{result.name}`" for result in results) for results in ranked]
+    swapped = [(first, second) for first, second in combinations(before, 2) if after.index(first) > after.index(second)]
+    if not swapped:
+        return f"No: by mean test accuracy it is {names[0]} untuned and {names[1]} tuned."
+    told = "; ".join(_swap(first, second) for first, second in swapped)
+    return f"By mean test accuracy it is {names[0]} untuned and {names[1]} tuned. {told}."
+
+
+def _accuracy(result: Result) -> float:
+    estimate = result.estimate("test_accuracy")
+    assert estimate
+    return estimate.mean
+
+
+def _swap(first: Pair, second: Pair) -> str:
+    """Two rows that change places: their differences, and which of them the seeds tell from zero."""
+    differences = [
+        paired_difference(one.values("test_accuracy"), other.values("test_accuracy"))
+        for one, other in ((first.untuned, second.untuned), (first.tuned, second.tuned))
+    ]
+    shown = " untuned, ".join(interval(difference, 2, 100, sign=True) for difference in differences)
+    settled = [difference is not None and _excludes_zero(difference) for difference in differences]
+    verdict = {
+        (True, True): "and the seeds bear out both",
+        (True, False): "but only the untuned difference excludes zero",
+        (False, True): "but only the tuned difference excludes zero",
+        (False, False): "but neither difference excludes zero",
+    }[settled[0], settled[1]]
+    return f"`{first.tuned.name}` against `{second.tuned.name}`: {shown} points tuned, {verdict}"
+
+
+def _excludes_zero(difference: Estimate) -> bool:
+    return difference.low is not None and difference.high is not None and (difference.low > 0 or difference.high < 0)
+
+
+def _beside(found: Sequence[Pair]) -> str:
+    if not found:
+        return ""
+    head = ["untuned", "tuned", "test accuracy, %, untuned", "tuned", "paired difference, points"]
+    head += ["test loss, nats, untuned", "tuned", "paired difference"]
+    lines = []
+    for pair in found:
+        line = [marked(pair.untuned), marked(pair.tuned)]
+        for column, digits, scale in (("test_accuracy", 2, 100), ("test_loss", 4, 1)):
+            difference = paired_difference(pair.tuned.values(column), pair.untuned.values(column))
+            line += [interval(result.estimate(column), digits, scale) for result in (pair.untuned, pair.tuned)]
+            line.append(interval(difference, digits, scale, sign=True))
+        lines.append(line)
+    return f"### Tuned beside untuned\n\n{table(head, lines, numbers_from=2)}"

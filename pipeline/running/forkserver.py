@@ -1,0 +1,34 @@
+"""The server from which workers are forked: it imports torch and Lightning once, for all of them.
+
+Light, so that a stage can start it before its own imports: both then happen side by side.
+"""
+
+import multiprocessing
+import os
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+
+from pipeline import arithmetic
+
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",  # one thread each
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # the workspace that deterministic cuBLAS kernels need
+    # glibc returns each freed activation to the system, which hands it out again page by page, filled with zeros:
+    # 3 to 15 % of a step on a CPU. Keeping what was freed, in huge pages, changes no number; other C libraries
+    # do not read this.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000",
+}
+"""What workers inherit from the server."""
+
+
+def context() -> ForkServerContext:
+    """The multiprocessing context of workers."""
+    return multiprocessing.get_context("forkserver")
+
+
+def start(preload: str = "pipeline.training.run") -> None:
+    """Starts the server, unless it runs; `preload` names the module that it imports for all."""
+    arithmetic.settle()
+    os.environ |= ENVIRONMENT
+    context().set_forkserver_preload([preload])
+    forkserver.ensure_running()

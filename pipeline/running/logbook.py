@@ -1,0 +1,163 @@
+"""What is to be logged, and how far it is: the notes of the run store that tracking works off."""
+
+import contextlib
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline import paths
+from pipeline.params.config import Row, TunedRow
+from pipeline.params.tuning import Value
+from pipeline.running import store
+from pipeline.storage import read_json, write_json
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """A run as the tracking store shall know it.
+
+    Args:
+        study, name: of the row.
+        row: what is trained.
+        seed: of the run.
+        key: of the run in the store.
+        data, code: digests.
+    """
+
+    study: str
+    name: str
+    row: Row
+    seed: int
+    key: str
+    data: str
+    code: str
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder in the run store."""
+        return store.run_folder(self.key)
+
+    @property
+    def prepared(self) -> Path:
+        """The images that it is trained on."""
+        return paths.prepared(self.row.dataset)
+
+    def mark(self, state: str) -> None:
+        """Notes in the run store how far this run is logged to the present tracking store: pending or logged."""
+        path = self.folder / "logged.json"
+        entries = read_json(path) or {}
+        about = vars(self) | {"row": self.row.model_dump()}
+        entries[_entry(self.study, self.name)] = {"state": state, "about": about}
+        write_json(path, entries)
+
+
+@dataclass(frozen=True)
+class LoggedTrial:
+    """A finished trial of a tuning as the tracking store shall know it.
+
+    Args:
+        study, name: of the row.
+        row: before its tuning.
+        tuning: key of the tuning.
+        place: of the trial.
+        values: that were tried, by key.
+        folder: name of the trial's folder in the run store, where its result is.
+    """
+
+    study: str
+    name: str
+    row: TunedRow
+    tuning: str
+    place: int
+    values: dict[str, Value]
+    folder: str
+
+    @property
+    def path(self) -> Path:
+        """The trial's folder."""
+        return store.run_folder(self.folder, "trials")
+
+    def mark(self, state: str) -> None:
+        """Notes in the run store how far this trial is logged to the present tracking store: pending or logged."""
+        path = self.path / "logged.json"
+        about = vars(self) | {"row": self.row.model_dump()}
+        write_json(path, (read_json(path) or {}) | {tracking_uri(): {"state": state, "about": about}})
+
+
+def unlogged_trials(tuning: str | None = None) -> list[LoggedTrial]:
+    """The finished trials that were to be logged to the present tracking store and are not.
+
+    Args:
+        tuning: key of the tuning that this process is at; those of others that a process is at are left out.
+    """
+    found = []
+    is_tuning = functools.cache(store.is_tuning)
+    for path in sorted((paths.STORE / "trials").glob("*/logged.json")):
+        entry = read_json(path).get(tracking_uri())
+        if entry and entry["state"] == "pending" and store.result(path.parent):
+            about = entry["about"]
+            if about["tuning"] == tuning or not is_tuning(about["study"], about["name"]):
+                with contextlib.suppress(ValidationError):  # of another version's keys, which nobody can log any more
+                    found.append(LoggedTrial(**(about | {"row": TunedRow.model_validate(about["row"])})))
+    return found
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or an SQLite file in the project."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.MLFLOW / 'mlflow.db'}"
+
+
+def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
+    """The runs of `finished` that the present tracking store does not hold, and all of other rows whose
+    logging was begun and not completed, but for rows that a process is training, and logging, right now."""
+    runs = {(run.study, run.name, run.key): run for run in finished}
+    is_training = functools.cache(store.is_training)
+    for path in sorted((paths.STORE / "runs").glob("*/logged.json")):
+        for where, entry in read_json(path).items():
+            about = entry["about"]
+            identity = (about["study"], about["name"], about["key"])
+            if not where.startswith(f"{tracking_uri()} ") or store.result(path.parent) is None:
+                continue
+            if entry["state"] == "logged":
+                runs.pop(identity, None)
+            elif identity not in runs and not is_training(about["study"], about["name"]):
+                with contextlib.suppress(ValidationError):  # as above
+                    runs[identity] = _run(about)
+    return list(runs.values())
+
+
+def recorded(study: str, name: str, key: str) -> LoggedRun | None:
+    """A run that the present tracking store was given by this project; None where the run store has no trace of it."""
+    entries = read_json(paths.STORE / "runs" / key / "logged.json") or {}
+    entry = entries.get(_entry(study, name))
+    return _run(entry["about"]) if entry else None
+
+
+def _run(about: dict[str, Any]) -> LoggedRun:
+    values: dict[str, Any] = about | {"row": Row.model_validate(about["row"])}
+    return LoggedRun(**values)
+
+
+def _entry(study: str, name: str) -> str:
+    """How logged.json names a row in the present tracking store; two rows may share a run."""
+    return f"{tracking_uri()} {study}/{name}"
+
+
+def mark_study(study: str, state: str) -> None:
+    """Notes in the run store how far a study's report is logged to the present tracking store: pending or logged."""
+    path = _studies() / f"{study}.json"
+    write_json(path, (read_json(path) or {}) | {tracking_uri(): state})
+
+
+def unlogged_studies() -> list[str]:
+    """The studies whose report was to be logged to the present tracking store and is not."""
+    files = sorted(_studies().glob("*.json"))
+    return [path.stem for path in files if read_json(path).get(tracking_uri()) == "pending"]
+
+
+def _studies() -> Path:
+    return paths.STORE / "reports"

@@ -1,0 +1,77 @@
+"""How many tasks go side by side on this machine, and on which GPUs."""
+
+import os
+
+import torch
+
+from pipeline.errors import UserError
+from pipeline.params.config import Row
+from pipeline.training.devices import uses_gpu
+
+
+class Slots:
+    """The cores and the GPUs of this machine, and how many processes compute on each.
+
+    Args:
+        jobs: tasks side by side, several on a GPU where they are more; None gives each core and each GPU one process.
+    """
+
+    def __init__(self, jobs: int | None = None) -> None:
+        self.jobs = jobs
+        self._running = 0
+        self._loads = {"cpu": [0] * cores(), "gpu": [0] * len(gpus())}
+
+    def take(self, row: Row) -> list[int] | None:
+        """The cores or GPUs for the processes of a task, those with the least to do; None while it does not fit."""
+        loads = self._loads[kind(row)]
+        free = self._running < self.jobs if self.jobs else loads.count(0) >= min(row.trainer.devices, len(loads))
+        if not free:
+            return None
+        by_load = sorted(range(len(loads)), key=loads.__getitem__)
+        places = [by_load[number % len(by_load)] for number in range(row.trainer.devices)]
+        self._add(row, places, 1)
+        return places
+
+    def give(self, row: Row, places: list[int]) -> None:
+        """Takes back what `take` gave."""
+        self._add(row, places, -1)
+
+    def _add(self, row: Row, places: list[int], number: int) -> None:
+        self._running += number
+        for place in places:
+            self._loads[kind(row)][place] += number
+
+
+def fitting(row: Row) -> int:
+    """How many tasks of a row go side by side: `wanted_jobs`, or as many as leave each core or GPU one process."""
+    return wanted_jobs() or max(1, (len(gpus()) if kind(row) == "gpu" else cores()) // row.trainer.devices)
+
+
+def kind(row: Row) -> str:
+    """What a row computes on, cpu or gpu."""
+    return "gpu" if uses_gpu(row) else "cpu"
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [str(gpu) for gpu in range(torch.cuda.device_count())]
+    return [name for name in visible.split(",") if name]
+
+
+def wanted_jobs() -> int | None:
+    """How many tasks shall go side by side: DISHARMONY_JOBS, or None where it is not set.
+
+    Raises:
+        UserError: it is no such number.
+    """
+    wanted = os.environ.get("DISHARMONY_JOBS", "")
+    if wanted and (not wanted.isdecimal() or int(wanted) == 0):
+        raise UserError(f"DISHARMONY_JOBS: found '{wanted}'; a number of runs side by side, 1 or more")
+    return int(wanted) if wanted else None

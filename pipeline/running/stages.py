@@ -1,0 +1,106 @@
+"""What DVC knows of the rows: which of them are to be trained for some targets, and that they have been.
+
+DVC's command `commit` reads and writes all of dvc.lock for each stage, which takes minutes for some
+hundred rows. So this does what that command does, with DVC's objects, and writes dvc.lock once.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pipeline import paths
+from pipeline.errors import UserError
+from pipeline.text import one_line
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+KINDS = ("train", "train-tuned")
+"""The stages that train rows. A tuned row can be told stale only once it is tuned, so these come last."""
+
+Inputs = dict[str, str]
+"""The digests of what a stage depends on, by path, as dvc.lock holds them."""
+
+
+@contextmanager
+def _project() -> Iterator["Repo"]:
+    """DVC's view of the project, while no other DVC process changes it."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo, lock_repo
+
+    try:
+        with Repo(str(paths.ROOT), _wait_for_lock=True) as repo, lock_repo(repo):
+            yield repo
+    except DvcException as error:
+        raise UserError(one_line(error)) from None
+
+
+def needed(targets: Sequence[str], kind: str) -> tuple[list[str], list[str]]:
+    """The stages of a kind that targets need, and those that these need, both in the order in which DVC runs them.
+
+    Args:
+        targets: names of stages, as `dvc repro` takes them; none for all.
+        kind: one of KINDS.
+
+    Raises:
+        UserError: there is no such stage, or DVC cannot read its files.
+    """
+    from dvc.repo.reproduce import plan_repro
+
+    with _project() as project:
+        graph = project.index.graph
+        wanted = plan_repro(graph, [stage for target in targets or [None] for stage in project.stage.collect(target)])
+        trains = [stage for stage in wanted if stage.addressing.startswith(f"{kind}@")]
+        before = [stage.addressing for stage in plan_repro(graph, trains) if stage not in trains] if trains else []
+        return [stage.addressing for stage in trains], before
+
+
+def stale(names: Sequence[str]) -> dict[str, Inputs]:
+    """Those of some stages that differ from dvc.lock, with what they depend on."""
+    with _project() as project:
+        stages = {name: _stage(project, name) for name in names}
+        return {name: _inputs(stage) for name, stage in stages.items() if stage.status()}
+
+
+def record(done: Mapping[str, Inputs]) -> list[str]:
+    """Writes the outputs of stages into DVC's cache and dvc.lock, as `dvc commit -f` does.
+
+    Args:
+        done: what they depended on, as `stale` gave it.
+
+    Returns:
+        Stages that were not recorded, because what they depend on has changed since.
+    """
+    with _project() as project:
+        stages = {name: _stage(project, name) for name in done}
+        changed = [name for name, stage in stages.items() if _inputs(stage) != done[name]]
+        recorded = [stage for name, stage in stages.items() if name not in changed]
+        for stage in recorded:
+            stage.save()
+            stage.commit()
+        if recorded:
+            recorded[0].dvcfile.dump_stages(recorded, update_pipeline=False)
+        return changed
+
+
+def repro(targets: Sequence[str]) -> None:
+    """Runs `dvc repro`.
+
+    Raises:
+        UserError: a stage failed; DVC has said why.
+    """
+    if subprocess.run([sys.executable, "-m", "dvc", "repro", *targets], cwd=paths.ROOT, check=False).returncode:
+        raise UserError("dvc repro failed, see above")
+
+
+def _stage(project: "Repo", name: str) -> "Stage":
+    (stage,) = project.stage.collect(name)
+    return stage
+
+
+def _inputs(stage: "Stage") -> Inputs:
+    stage.save_deps()
+    return {dep.def_path: str(dep.hash_info) for dep in stage.deps}

@@ -1,0 +1,246 @@
+"""The run store: finished and half-finished runs, outside the DVC outputs, which DVC deletes before a rerun.
+
+    .store/runs/<key>/           one run, see run.py; `logged.json` says what it is and where it is logged
+    .store/diagnoses/<key>/      the measures of one run, see diagnosis.py
+    .store/trials/<key>/         one trial of a tuning, see objective.py
+    .store/optuna/               the trials of all tunings, see trials.py
+    .store/rows/<study>/<row>    whether the row's last training was completed
+    .store/tunings/<study>/<row> whether its last tuning was
+    .store/studies/<study>       whether the study's last diagnosis was completed
+    .store/reports/<study>       where the study's report is logged
+    .store/locks/                one writer per row, one per run
+
+A key stands for all that decides a run's numbers: the row without its names and seeds, the seed, the
+prepared data and the code. So a new seed trains alone, a killed stage resumes, two rows that are the
+same network share their runs, and a run that was trained elsewhere is picked up.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from ruamel.yaml import YAML
+
+from pipeline import paths
+from pipeline.errors import UserError
+from pipeline.images import prepared
+from pipeline.params.config import Row
+from pipeline.storage import read_json, write_json
+
+
+def digest(path: Path) -> str:
+    """MD5 of a file, as DVC writes it into dvc.lock."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def data_digest(folder: Path) -> str:
+    """One digest of a prepared data set."""
+    return _digest_of(folder, [prepared.FIT_FILE, prepared.TEST_FILE])
+
+
+def checked_data(dataset: str, digests: Mapping[str, str]) -> Path:
+    """The folder of a prepared data set, if it is what was trained on.
+
+    Args:
+        dataset: its name.
+        digests: of what rows were trained on, by the name of the row.
+
+    Raises:
+        UserError: the data set is missing or another one.
+    """
+    folder = paths.prepared(dataset)
+    try:
+        found = data_digest(folder)
+    except OSError as error:
+        raise UserError(f"{paths.shown(folder)}: {error.strerror}; run 'dvc repro prepare@{dataset}'") from None
+    for row, digest in digests.items():
+        if digest != found:
+            hint = "run 'dvc repro', or check out the commit that it was trained at"
+            raise UserError(f"{paths.shown(folder)}: not the images that {row} was trained on; {hint}")
+    return folder
+
+
+def code_files(stage: str = "code") -> list[str]:
+    """The source files that dvc.yaml names as dependencies of a stage: those that can change its outputs."""
+    stages = _yaml(paths.ROOT / "dvc.yaml")["stages"][stage]
+    return sorted(dep for dep in stages.get("do", stages)["deps"] if dep.endswith(".py"))
+
+
+def code_digest(stage: str = "code") -> str:
+    """One digest of the code that can change a stage's outputs; the stage `code` names those of training."""
+    return _digest_of(paths.ROOT, code_files(stage))
+
+
+def _digest_of(folder: Path, names: list[str]) -> str:
+    return hashlib.md5("".join(f"{digest(folder / name)}  {name}\n" for name in names).encode()).hexdigest()
+
+
+def run_spec(row: Row, seed: int, data: str, code: str) -> dict[str, Any]:
+    """All that decides a run's numbers."""
+    return {"row": row.training(), "seed": seed, "data": data, "code": code}
+
+
+def run_key(spec: dict[str, Any]) -> str:
+    """The name of a run in the store."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def run_folder(key: str, kind: str = "runs") -> Path:
+    """Where a run, or what `kind` says of it, lies; made if it is not there."""
+    folder = paths.STORE / kind / key
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def result(folder: Path) -> Any:
+    """The result of a finished or failed run; None while it is neither."""
+    return read_json(folder / "result.json")
+
+
+def clear(folder: Path) -> None:
+    """Forgets a run, so that it trains afresh."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+class Locked(Exception):
+    """Somebody else holds the lock; `owner` is their process."""
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+
+
+class Lock:
+    """A lock by name that dies with its process, also by SIGKILL. A context manager.
+
+    Raises:
+        Locked: on entry without `wait`, if another process holds it.
+    """
+
+    def __init__(self, name: str, wait: bool) -> None:
+        path = paths.STORE / "locks" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(path, timeout=-1 if wait else 0)
+        self._owner = path.with_name(f"{name}.owner")
+
+    def __enter__(self) -> "Lock":
+        try:
+            self._lock.acquire()
+        except Timeout:
+            try:
+                owner = self._owner.read_text()
+            except FileNotFoundError:  # it has just begun, or is just leaving
+                owner = "unknown"
+            raise Locked(owner) from None
+        self._owner.write_text(str(os.getpid()))
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._owner.unlink(missing_ok=True)
+        self._lock.release()
+
+
+@contextmanager
+def held(name: str, doing: str) -> Iterator[None]:
+    """Holds a lock; while another process has it, says what that is doing and waits."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(Lock(name, wait=False))
+        except Locked as locked:
+            print(f"process {locked.owner} is {doing}; waiting for it", file=sys.stderr)
+            stack.enter_context(Lock(name, wait=True))
+        yield
+
+
+def row_lock(study: str, row: str) -> str:
+    """The name of the lock of whoever trains a row."""
+    return f"{study}.{row}.row"
+
+
+def tuning_lock(study: str, row: str) -> str:
+    """The name of the lock of whoever tunes a row."""
+    return f"{study}.{row}.tuning"
+
+
+def run_lock(folder: Path) -> Lock:
+    """Held by whoever works on a run."""
+    return Lock(f"{folder.name}.run", wait=True)
+
+
+def is_training(study: str, row: str) -> bool:
+    """Whether some process trains a row at this moment."""
+    return _is_held(row_lock(study, row))
+
+
+def is_tuning(study: str, row: str) -> bool:
+    """Whether some process tunes a row at this moment."""
+    return _is_held(tuning_lock(study, row))
+
+
+def _is_held(name: str) -> bool:
+    try:
+        with Lock(name, wait=False):
+            return False
+    except Locked:
+        return True
+
+
+class Attempt:
+    """Whether the last run of a stage was completed, to tell a forced rerun from a resumed one.
+
+    DVC runs a stage again for a reason: something that it depends on has changed, or `-f`, or its last run did not
+    complete, or its outputs are in no cache, as in a new clone. Only `-f` wants work done again that the store holds.
+
+    Args:
+        parts: where the store notes it: `rows` or `tunings`, study and row, or `studies` and study.
+    """
+
+    def __init__(self, *parts: str) -> None:
+        self._path = paths.STORE.joinpath(*parts[:-1], f"{parts[-1]}.json")
+
+    def completed(self) -> bool:
+        """The stage was run here, and was not killed."""
+        return (read_json(self._path) or {}).get("state") == "complete"
+
+    def begin(self) -> None:
+        write_json(self._path, {"state": "begun"})
+
+    def complete(self) -> None:
+        write_json(self._path, {"state": "complete"})
+
+
+def is_forced(stage: str | None, attempt: Attempt) -> bool:
+    """Whether DVC runs this stage although nothing differs from dvc.lock, and not to resume it.
+
+    Args:
+        stage: what DVC calls the stage, from DVC_STAGE; None outside of DVC, where nothing is forced.
+        attempt: the stage's last run.
+    """
+    if stage is None or not attempt.completed():
+        return False
+    lock = paths.ROOT / "dvc.lock"
+    entry = _yaml(lock).get("stages", {}).get(stage) if lock.exists() else None
+    if entry is None:
+        return False
+    return all(_dvc_digest(paths.ROOT / dep["path"]) == dep.get("md5") for dep in entry.get("deps", []))
+
+
+def _dvc_digest(path: Path) -> str | None:
+    """What dvc.lock holds of a file or folder; None where there is neither."""
+    if path.is_dir():
+        files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+        listing = json.dumps([{"md5": digest(path / file), "relpath": file} for file in files])
+        return f"{hashlib.md5(listing.encode()).hexdigest()}.dir"
+    return digest(path) if path.is_file() else None
+
+
+def _yaml(path: Path) -> Any:
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))

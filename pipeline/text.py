@@ -1,0 +1,28 @@
+"""Text of messages: short, on one line, harmless to a terminal, and with the word that was meant."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+def show(value: Any) -> str:
+    """A value as a message shows it: short, on one line."""
+    text = one_line("nothing" if value is None else repr(value) if isinstance(value, str) else str(value))
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def one_line(text: object) -> str:
+    """Any text on one line."""
+    return " ".join(str(text).split())
+
+
+def printable(text: object) -> str:
+    """Any text on one line, without what a terminal could not show or would obey."""
+    return "".join(letter if letter.isprintable() else "�" for letter in one_line(text))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of an error message: the nearest known word, or all of them where none is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {' '.join(names)}"

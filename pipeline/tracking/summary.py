@@ -1,0 +1,178 @@
+"""The summary of a study in MLflow: description, views, its report attached to one run, and its best network.
+
+The experiment of a study is introduced when it is made. Whenever its report is written, one run, tagged
+`stage: report`, is brought up to date: a second report of the same results changes nothing.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from pipeline import paths
+from pipeline.errors import UserError
+from pipeline.findings.measured import Groups, Result, load
+from pipeline.findings.wording import answer, number, percent
+from pipeline.images import prepared
+from pipeline.params.planned import PlannedStudy, read_study
+from pipeline.running import store
+from pipeline.tracking import labels, registry, views
+from pipeline.tracking.champion import Champion, champion
+from pipeline.tracking.cost_table import cost_table
+
+TRAINED = "tags.stage = 'train'"
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666", "#8a63bf", "#93320b", "#3b7d23")
+"""Colours of rows, in the order of their names; the first six can be told apart without seeing red or green."""
+
+LONGEST_NOTE = 8000
+"""Characters that MLflow keeps of a tag of a run, and so of a description."""
+
+
+def introduce(client: MlflowClient, experiment: str, study: str) -> None:
+    """Describes a new experiment from the plan."""
+    with contextlib.suppress(UserError):  # runs of a study that is planned no more are still logged
+        _present(client, experiment, read_study(study), "")
+
+
+def log(client: MlflowClient, experiment: str, study: str) -> None:
+    """Brings the summary of a study up to date with its outputs and its report.
+
+    Raises:
+        UserError: outputs are missing or of another version of a row.
+    """
+    planned = read_study(study)
+    groups = load(planned, paths.RUNS / study)
+    run_id = _summary_run(client, experiment, study)
+    report = paths.REPORTS / f"{study}.md"
+    _attach(client, run_id, study)
+    client.log_text(run_id, cost_table(groups, _current(client, experiment, groups)), "cost.md")
+    notes = [_champion(client, run_id, planned, group, len(groups) > 1) for group in groups]
+    text = "\n\n".join([*filter(None, notes), without_pictures(report.read_text(encoding="utf-8"))])
+    client.set_tag(run_id, "mlflow.note.content", clipped(text, LONGEST_NOTE))
+    client.set_terminated(run_id, "FINISHED")
+    found = "\n\n".join([*(f"**Answer.** {answer(group)}" for group in groups), *filter(None, notes)])
+    found += f"\n\n[The report and what it cost](#/experiments/{experiment}/runs/{run_id})"
+    _present(client, experiment, planned, found)
+
+
+def _present(client: MlflowClient, experiment: str, planned: PlannedStudy, found: str) -> None:
+    """Sets the tags of an experiment that differ: its kind, description and views."""
+    parameters = {name: labels.params(row) for name, row in planned.rows.items()}
+    runs = sum(len(row.seeds) for row in planned.rows.values())
+    study = planned.study
+    looks = f"[Rows side by side]({views.link(experiment)}) · [every run]({views.link(experiment, views.RUNS)})"
+    wanted = {
+        "mlflow.experimentKind": "custom_model_development",  # and not an application of language models
+        "mlflow.note.content": "\n\n".join(filter(None, [f"**{study.title}**", looks, study.question.strip(), found])),
+        **views.views(parameters, runs),
+    }
+    present = client.get_experiment(experiment).tags
+    for key, value in wanted.items():
+        if present.get(key) != value:
+            client.set_experiment_tag(experiment, key, value)
+
+
+def _current(client: MlflowClient, experiment: str, groups: Groups) -> list[Run]:
+    """The MLflow runs that a study stands on; they are tagged as such and coloured by row, and no others."""
+    results = {result.name: result for group in groups for result in group}
+    colours = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(sorted(results))}
+    keys = {(name, key) for name, result in results.items() for key in _keys(result)}
+    current = []
+    for run in _trained(client, experiment):
+        row, known = run.data.tags["row"], run.data.tags
+        wanted = {"current": labels.NO}
+        if (row, known["key"]) in keys:
+            current.append(run)
+            wanted = {"current": labels.YES, "mlflow.runColor": colours[row]}
+        for key, value in wanted.items():
+            if known.get(key) != value:
+                client.set_tag(run.info.run_id, key, value)
+    return current
+
+
+def _keys(result: Result) -> list[str]:
+    """The keys of a row's runs in the run store."""
+    digests = {"data": result.spec["data"], "code": result.spec["code"]}
+    return [store.run_key(store.run_spec(result.row, run.seed, **digests)) for run in result.runs]
+
+
+def _trained(client: MlflowClient, experiment: str) -> list[Run]:
+    """All runs of training, newest first."""
+    page = client.search_runs([experiment], TRAINED, max_results=1000)
+    runs = list(page)
+    while page.token:
+        page = client.search_runs([experiment], TRAINED, max_results=1000, page_token=page.token)
+        runs += page
+    return runs
+
+
+def _summary_run(client: MlflowClient, experiment: str, study: str) -> str:
+    """The run that holds the summary, which is made if it is not there."""
+    found = client.search_runs([experiment], "tags.stage = 'report'", max_results=1)
+    if found:
+        return found[0].info.run_id
+    tags = {"study": study, "stage": "report", "mlflow.source.name": f"report@{study}"} | labels.commit()
+    return client.create_run(experiment, tags=tags, run_name=f"summary of {study}").info.run_id
+
+
+def _attach(client: MlflowClient, run_id: str, study: str) -> None:
+    for name in (f"{study}.md", f"{study}.html"):
+        if (paths.REPORTS / name).exists():
+            client.log_artifact(run_id, str(paths.REPORTS / name), "report")
+    client.log_artifacts(run_id, str(paths.REPORTS / study), f"report/{study}")
+
+
+def _champion(
+    client: MlflowClient, run_id: str, planned: PlannedStudy, group: Sequence[Result], several: bool
+) -> str | None:
+    """Registers the best network of a data set, unless it is registered; a sentence on it."""
+    best = champion(group)
+    if best is None:
+        return None
+    row = best.result.row
+    name = f"{planned.name}-{row.dataset}" if several else planned.name
+    weights = best.result.folder / "weights" / f"seed-{best.run.seed}.safetensors"
+    digest = store.digest(weights)
+    about = _reason(best)
+    version = registry.version_of(client, name, digest)
+    if version is None:
+        from pipeline.measures import inference
+
+        data = paths.prepared(row.dataset)
+        info, (images, _) = prepared.info(data), prepared.read(data, prepared.TEST)
+        network = inference.load(row, info, weights)
+        model = registry.log_model(run_id, network, images[:2].float(), info.classes)
+        tags: dict[str, Any] = {"row": best.result.name, "seed": str(best.run.seed), "weights": digest}
+        version = registry.register(client, name, model.model_id, about, tags)
+    elif client.get_model_version(name, version).description != about:  # other rows came or went
+        client.update_model_version(name, version, about)
+    client.set_registered_model_alias(name, registry.CHAMPION, version)
+    return f"**Champion.** `models:/{name}@{registry.CHAMPION}` is version {version}: {about}"
+
+
+def _reason(best: Champion) -> str:
+    row = percent(best.result.estimate("final_val_accuracy"))
+    run = number(best.run.numbers["final_val_accuracy"], 2, 100)
+    return (
+        f"row `{best.result.name}`, seed {best.run.seed}. Of {best.rivals} rows it has the highest mean accuracy on"
+        f" validation images, {row} %, and of its seeds this one, {run} %. No test image had a say."
+    )
+
+
+def without_pictures(markdown: str) -> str:
+    """Markdown without its pictures, which a description cannot show."""
+    return "\n".join(line for line in markdown.splitlines() if not line.startswith("!["))
+
+
+def clipped(markdown: str, most: int) -> str:
+    """As many whole sections of a Markdown text as fit into `most` characters, and a note if there were more."""
+    note = "\n\nThe rest is in the artifact `report`."
+    if len(markdown) <= most:
+        return markdown
+    sections = markdown.split("\n## ")
+    while len(sections) > 1 and len("\n## ".join(sections)) + len(note) > most:
+        sections.pop()
+    return "\n## ".join(sections)[: most - len(note)].rstrip() + note

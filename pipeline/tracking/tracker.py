@@ -1,0 +1,121 @@
+"""The process that logs, as a stage sees it.
+
+MLflow is imported in a process of its own, forked from the workers' server. So a slow server slows no
+training, a broken one ends none, and a stage that has nothing to log does not wait for the import.
+What could not be logged stays marked in the run store, and is logged at the next start of a stage.
+"""
+
+import contextlib
+import socket
+import sys
+import time
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipeline.running import forkserver
+from pipeline.running.logbook import LoggedRun, LoggedTrial, mark_study, tracking_uri
+from pipeline.text import one_line
+
+PORTS = {"http": 80, "https": 443}
+
+
+class Tracker:
+    """Sends what happens to the process that logs it. A context manager: on leaving it waits until all is
+    logged, and says in one line what was not."""
+
+    def __init__(self) -> None:
+        self._pipe: Connection | None = None
+        self._process: Any = None
+
+    def begin(self, run: LoggedRun) -> None:
+        """A run starts or goes on."""
+        run.mark("pending")
+        self._send("begin", run)
+
+    def epoch(self, run: LoggedRun, line: dict[str, Any]) -> None:
+        """A run has finished an epoch; `line` is one of curves.csv, and `epoch_seconds`, which only the log knows."""
+        self._send("epoch", run, line, now())
+
+    def end(self, run: LoggedRun) -> None:
+        """A run is over: all of its folder is logged."""
+        run.mark("pending")
+        self._send("end", run, now())
+
+    def sweep(self, study: str, name: str, keep: set[str]) -> None:
+        """Marks the runs of a study that a kill has left running, but for those of this row with a key in `keep`."""
+        self._send("sweep", study, name, keep)
+
+    def trial(self, trial: LoggedTrial) -> None:
+        """A trial of a tuning is over."""
+        trial.mark("pending")
+        self._send("trial", trial, now())
+
+    def summarize(self, study: str) -> None:
+        """A study's report is written: it and the outputs that it stands on are logged."""
+        mark_study(study, "pending")
+        if problem := _unreachable():  # found out without the imports of MLflow, which take longer than a report
+            _say_unlogged(problem)
+        else:
+            self._send("summarize", study)
+
+    def _send(self, *message: object) -> None:
+        if self._pipe is None:
+            context = forkserver.context()
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs,))
+            self._process.start()
+            theirs.close()
+        with contextlib.suppress(OSError):  # it has ended; on leaving this is said
+            self._pipe.send(message)
+
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pipe is None:
+            return
+        self._send("close")
+        try:
+            while not self._pipe.poll(5):
+                print("logging to MLflow goes on", file=sys.stderr)
+            problem = self._pipe.recv()
+        except (EOFError, OSError):
+            problem = "the process that logs has ended"
+        self._process.join()
+        if problem:
+            _say_unlogged(problem)
+
+
+def _say_unlogged(problem: str) -> None:
+    print(
+        f"not logged to {tracking_uri()}: {problem}; the results are safe, and logged later by:"
+        " pipeline/python -m pipeline.log",
+        file=sys.stderr,
+    )
+
+
+def _unreachable() -> str | None:
+    """Why nobody answers at the address of the tracking server; None where somebody does, or there is no server."""
+    address = urlsplit(tracking_uri())
+    if address.scheme not in PORTS or not address.hostname:
+        return None
+    try:
+        with socket.create_connection((address.hostname, address.port or PORTS[address.scheme]), timeout=2):
+            return None
+    except OSError as error:
+        return one_line(error)
+
+
+def _serve(pipe: Connection) -> None:
+    from pipeline.tracking import mlflow_log
+
+    mlflow_log.serve(pipe)
+
+
+def now() -> int:
+    """Milliseconds, as MLflow counts time."""
+    return int(time.time() * 1000)

@@ -1,0 +1,124 @@
+"""Batches of images for a run: by indexing tensors that lie on the device, without loader workers.
+
+A data set that fits into memory needs no decoding while training, so a batch is an index
+operation, and augmentation is one more on the whole batch.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.images import prepared
+from pipeline.params.config import Row
+from pipeline.training import streams
+
+EVALUATION_PIXELS = 2**19
+"""Pixels per batch of an evaluation: 512 images of 32×32. Fixed, so that no row's setting reaches its test result."""
+
+
+class Images(pl.LightningDataModule):
+    """The training images of a data set and those that select; never the test images, unless the row selects on them.
+
+    Args:
+        path: a file that `prepare` wrote.
+        row: batch size, augmentation, and what selects.
+        seed: of the order of images and of the augmentation.
+    """
+
+    def __init__(self, path: Path, row: Row, seed: int) -> None:
+        super().__init__()
+        self.row = row
+        self.seed = seed
+        self.images, self.labels = prepared.read(path, prepared.TRAIN)
+        self.select_images, self.select_labels = prepared.read(
+            path, prepared.TEST if row.select_on == "test" else prepared.VALIDATION
+        )
+
+    def setup(self, stage: str) -> None:
+        assert self.trainer is not None
+        device = self.trainer.strategy.root_device
+        self.images, self.labels = self.images.to(device), self.labels.to(device)
+        self.select_images, self.select_labels = self.select_images.to(device), self.select_labels.to(device)
+
+    def train_dataloader(self) -> "TrainBatches":
+        return TrainBatches(self)
+
+    def val_dataloader(self) -> "Batches | list[None]":
+        return Batches(self.select_images, self.select_labels) if len(self.select_images) else []
+
+
+class Batches:
+    """All images in order, for evaluation."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+        self.size = max(1, EVALUATION_PIXELS // (images.shape[2] * images.shape[3]))
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.images) / self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(self.images.split(self.size), self.labels.split(self.size), strict=True)
+
+
+class TrainBatches:
+    """One epoch: a new order of the images, full batches only, each device its share of every batch."""
+
+    def __init__(self, data: Images) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data.images) // self.data.row.batch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        data, trainer = self.data, self.data.trainer
+        assert trainer is not None
+        epoch, size = trainer.current_epoch, data.row.batch
+        order = torch.randperm(len(data.images), generator=streams.generator(data.seed, "order", epoch))
+        draws = streams.generator(data.seed, "augment", epoch)
+        share = slice(trainer.global_rank, None, trainer.world_size)
+        for batch in order[: len(self) * size].split(size):
+            # Augmentation is drawn for the whole batch on every device: the draws do not depend on the share.
+            crop = Crop.draw(size, data.images.shape, draws) if data.row.augment == "pad-crop-flip" else None
+            mine = batch[share].to(data.images.device)
+            images = data.images[mine]
+            yield (crop.share(share)(images) if crop else images), data.labels[mine]
+
+
+class Crop:
+    """Pad with black by an eighth of the width, crop the old size at random, flip left-right every second image.
+
+    The customary augmentation of CIFAR-10 (Lee et al. 2015, arXiv 1409.5185: 4 pixels at 32×32),
+    drawn for a whole batch at once.
+    """
+
+    def __init__(self, pad: int, top: Tensor, left: Tensor, flip: Tensor) -> None:
+        self.pad, self.top, self.left, self.flip = pad, top, left, flip
+
+    @classmethod
+    def draw(cls, count: int, shape: torch.Size, generator: torch.Generator) -> "Crop":
+        """Draws the crops of `count` images of a N×C×H×W tensor's shape."""
+        pad = shape[3] // 8
+        top, left = torch.randint(0, 2 * pad + 1, (2, count), generator=generator)
+        return cls(pad, top, left, torch.rand(count, generator=generator) < 0.5)
+
+    def share(self, part: slice) -> "Crop":
+        """The crops of some of the images."""
+        return Crop(self.pad, self.top[part], self.left[part], self.flip[part])
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Crops N×C×H×W images, each in its own way."""
+        height, width = images.shape[2:]
+        padded = functional.pad(images, (self.pad,) * 4)
+        columns = torch.arange(width).expand(len(images), -1)
+        columns = torch.where(self.flip[:, None], width - 1 - columns, columns) + self.left[:, None]
+        rows = torch.arange(height) + self.top[:, None]
+        which = torch.arange(len(images))[:, None, None]
+        where = [index.to(images.device) for index in (which, rows[:, :, None], columns[:, None, :])]
+        # The index gives N×H×W×C, whose permutation is a channels-last tensor as it stands.
+        return padded.permute(0, 2, 3, 1)[where[0], where[1], where[2]].permute(0, 3, 1, 2)

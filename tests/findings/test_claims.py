@@ -1,0 +1,320 @@
+"""Claims: what seeds support, contradict or leave open, what diverged runs count, and how a report shows it."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from pipeline import claims, paths
+from pipeline.errors import UserError
+from pipeline.findings import comparisons, seed_table
+from pipeline.findings.measured import Result, Run
+from pipeline.findings.stats import mean_interval
+from pipeline.findings.verdicts import Decision, Verdict, judge
+from pipeline.params.config import Row, read_params
+from pipeline.params.planned import PlannedClaim
+from pipeline.params.quantities import QUANTITIES, quantity
+from pipeline.reporting import claims_section
+from pipeline.reporting.interval_plot import COLOURS, WIDTH, Line, interval_plot
+
+MakeRow = Callable[..., Row]
+Measure = Callable[..., dict[str, Result]]
+
+HIGH, LOW = (0.90, 0.91, 0.92, 0.91, 0.93, 0.92), (0.80, 0.82, 0.81, 0.83, 0.82, 0.81)
+MIXED = (0.95, 0.85, 0.91, 0.89, 0.94, 0.90)
+
+
+SPEC = {"classes": ["a", "b", "c", "d"], "images": {"train": 1000, "validation": 200, "test": 400}}
+
+
+@pytest.fixture
+def measure(make_row: MakeRow) -> Measure:
+    """Gives results with these test accuracies by seed; None is a run that diverged."""
+
+    def made(rows: Mapping[str, Sequence[float | None]], **changes: Any) -> dict[str, Result]:
+        results = {}
+        for name, accuracies in rows.items():
+            row = make_row(seeds=list(range(len(accuracies))), **changes)
+            numbers = {"epochs": 4.0, "best_epoch": 3.0, "gap_accuracy": 0.1}
+            runs = [
+                Run(seed, "diverged", {}) if value is None else Run(seed, None, numbers | {"test_accuracy": value})
+                for seed, value in enumerate(accuracies)
+            ]
+            finished = [value for value in accuracies if value is not None]
+            curves = {
+                "train_loss": [[2.0, 1.0, 0.5, 0.4]] * len(finished),
+                "val_loss": [[2.0, 1.0, 0.5, 0.7]] * len(finished),
+                "val_accuracy": [[0.2, value - 0.1, value, value] for value in finished],
+            }
+            results[name] = Result(name, row, Path(name), SPEC, runs, curves)
+        return results
+
+    return made
+
+
+def verdict(test: str, results: dict[str, Result], others: int = 0) -> Verdict:
+    """The verdict on a claim, among others about rows that are alike."""
+    planned = {"it": test} | {
+        f"other-{number}": f"epochs: {'high' if number else 'low'} > 4" for number in range(others)
+    }
+    found = judge({name: PlannedClaim(says="So.", source="S", test=text) for name, text in planned.items()}, results)
+    assert [one.case.name for one in found] == list(planned)
+    return found[0]
+
+
+DECISIONS = {
+    "accuracy: high > low": Decision.SUPPORTED,
+    "accuracy: high < low": Decision.CONTRADICTED,
+    "accuracy: high > mixed": Decision.UNDECIDED,
+    "accuracy: high > low + 0.2": Decision.CONTRADICTED,
+    "accuracy: low > high - 0.2": Decision.SUPPORTED,
+    "accuracy: high >= low": Decision.SUPPORTED,
+    "accuracy: low >= high": Decision.CONTRADICTED,
+    "accuracy: near >= high": Decision.SUPPORTED,
+    "accuracy: near > high": Decision.NEGLIGIBLE,
+    "accuracy: high > near": Decision.NEGLIGIBLE,
+    "accuracy: near < each(high, highest)": Decision.NEGLIGIBLE,
+    "accuracy: high > near + 0.02": Decision.CONTRADICTED,
+    "accuracy: mean(high, mixed) > low": Decision.SUPPORTED,
+    "accuracy: (high - low) > (low - high)": Decision.SUPPORTED,
+    "accuracy: low < each(high, mixed)": Decision.SUPPORTED,
+    "accuracy: high > each(low, mixed)": Decision.UNDECIDED,
+    "accuracy: mixed > each(low, high)": Decision.UNDECIDED,
+    "accuracy: high > each(low, lower, highest)": Decision.CONTRADICTED,
+    "accuracy: lower < low < high < highest": Decision.SUPPORTED,
+    "accuracy: highest < high < low < lower": Decision.CONTRADICTED,
+    "accuracy: low < lower < high": Decision.CONTRADICTED,
+    "accuracy: high > none": Decision.NOT_RUN,
+    "loss: high > low": Decision.NOT_RUN,
+}
+
+
+@pytest.mark.parametrize("test", DECISIONS)
+def test_a_verdict_is_what_the_seeds_show(test: str, measure: Measure) -> None:
+    """Broken: a claim would be called true, false or open against its own numbers."""
+    rows = {"high": HIGH, "low": LOW, "mixed": MIXED}
+    rows |= {"near": [value - 0.001 - 0.0005 * (seed % 2) for seed, value in enumerate(HIGH)]}
+    rows |= {"lower": [value - 0.1 for value in LOW], "highest": (0.98, 0.97, 0.99, 0.96, 0.98, 0.99)}
+    found = verdict(test, measure(rows))
+    assert found.decision == DECISIONS[test]
+    assert bool(found.reason) == (found.decision not in (Decision.SUPPORTED, Decision.CONTRADICTED))
+
+
+@pytest.mark.parametrize(
+    ("test", "high", "reason"),
+    [
+        ("accuracy: high > low", (0.85, 0.82, 0.86), r"^about \d+ more seeds would decide it, if"),
+        ("accuracy: high > low + 1e-4", (0.81, 0.81, 0.81), "too small a difference to be decided by 1,000 seeds"),
+        ("accuracy: high > low", (0.85,), "one common seed shows no spread"),
+        ("accuracy: high > low", (0.85, 0.90), "2 common seeds say too little of the spread to plan with"),
+        ("accuracy: high > none", HIGH, "no results of none"),
+        ("loss: high > low", HIGH, "loss was not measured in high, low"),
+    ],
+)
+def test_an_open_claim_says_why(test: str, high: Sequence[float], reason: str, measure: Measure) -> None:
+    """Broken: a reader would not know what an open claim still needs."""
+    found = verdict(test, measure({"high": high, "low": LOW, "lower": [value - 0.01 for value in LOW]}))
+    assert re.search(reason, found.reason)
+
+
+def test_a_difference_that_is_sure_and_small_is_negligible(measure: Measure) -> None:
+    """Broken: with many seeds, a difference that is too small to matter would be called better, or stay open."""
+    ups = [0.9 + 0.002 * (seed % 5 < 3) for seed in range(200)]
+    found = verdict("accuracy: high > low", measure({"high": ups, "low": [0.9] * 200}))
+    assert found.corrected is not None and found.corrected < 0.05
+    assert found.decision is Decision.NEGLIGIBLE
+    assert found.reason == "true or not, the difference is surely smaller than 0.5 points, which is what matters"
+
+
+def test_epochs_that_are_almost_equal_are_almost_as_sure(measure: Measure) -> None:
+    """Broken: five seeds that all need 3 epochs less would decide nothing, and one more or less would decide all."""
+    results = measure({"slow": [0.9] * 5, "fast": [0.9] * 5})
+    numbers = {"slow": [9.0] * 5, "fast": [6.0] * 5, "almost": [6.0] * 4 + [5.0]}
+
+    def judged(row: str) -> Verdict:
+        for name, epochs in (("slow", numbers["slow"]), ("fast", numbers[row])):
+            for run, count in zip(results[name].runs, epochs, strict=True):
+                run.numbers["best_epoch"] = count
+        return verdict("best_epoch: fast < slow", results)
+
+    equal, almost = judged("fast"), judged("almost")
+    assert equal.decision is almost.decision is Decision.SUPPORTED
+    assert equal.p is not None and almost.p is not None and 1e-5 < equal.p < 1e-2
+
+
+def test_rows_whose_runs_all_failed_say_nothing(measure: Measure) -> None:
+    """Broken: two guesses would be called equally good."""
+    found = verdict("accuracy: a >= b", measure({"a": [None] * 6, "b": [None] * 6}))
+    assert (found.decision, found.reason) == (Decision.NOT_RUN, "every run of its rows failed")
+
+
+def test_the_unpaired_interval_stands_beside(measure: Measure) -> None:
+    """Broken: a reader could not tell what pairing by seed brings: rows that rise together, or the one against the
+    other."""
+    together = verdict("accuracy: high > low", measure({"high": HIGH, "low": [value - 0.1 for value in HIGH]}))
+    (part,) = together.case.evidence
+    assert part.unpaired is not None and part.unpaired.half_width is not None and part.estimate.half_width is not None
+    assert part.unpaired.mean == pytest.approx(0.1)
+    assert part.unpaired.half_width > 5 * part.estimate.half_width
+    assert "Unpaired it would be +10.00 points (" in claims_section.claims_section("s", [together])
+
+
+def test_more_claims_need_more_evidence(measure: Measure) -> None:
+    """Broken: a study that tests many claims would support some by chance."""
+    results = measure({"high": [0.90, 0.86, 0.89, 0.91, 0.88], "low": [0.83, 0.83, 0.81, 0.82, 0.86]})
+    alone, among = verdict("accuracy: high > low", results), verdict("accuracy: high > low", results, others=9)
+    assert alone.decision is Decision.SUPPORTED
+    assert among.decision is Decision.UNDECIDED
+    assert among.p == alone.p and among.corrected == pytest.approx(10 * (alone.p or 0))
+    assert among.reason.startswith("sure by itself, but not as one of 10 claims; about ")
+
+
+def test_a_claim_against_several_rows_needs_more_seeds_to_fall(measure: Measure) -> None:
+    """Broken: the seeds still needed would forget that the worst of several comparisons was picked afterwards."""
+    low = {"low": [0.88, 0.87, 0.87, 0.89, 0.84], "other": LOW[:5]}
+    results = measure({"high": [0.86, 0.83, 0.86, 0.86, 0.82]} | low)
+
+    def more(test: str) -> int:
+        (number,) = re.findall(r"about (\d+) more seeds", verdict(test, results, others=9).reason)
+        return int(number)
+
+    assert more("accuracy: high > each(low, other)") > more("accuracy: high > low")
+
+
+def test_a_run_that_diverged_counts(measure: Measure) -> None:
+    """Broken: a row would profit from its runs that diverge."""
+    result = measure({"a": [0.9, None, 0.8]})["a"]
+    assert result.measure(QUANTITIES["accuracy"]) == {0: 0.9, 1: 0.25, 2: 0.8}
+    assert result.measure(QUANTITIES["failed"]) == {0: 0.0, 1: 1.0, 2: 0.0}
+    assert result.measure(QUANTITIES["best_epoch"]) == {0: 3.0, 2: 3.0}
+    target = quantity("epochs_to_0.85")
+    assert target is not None
+    assert result.measure(target) == {0: 3.0, 1: 5.0, 2: 5.0}
+    assert result.measure(QUANTITIES["unsteadiness"]) == pytest.approx({0: 0.2, 2: 0.2})
+    assert result.measure(QUANTITIES["shift"]) == {}
+
+
+@pytest.mark.parametrize("name", ["epochs_to_1.5", "epochs_to_", "test_accuracy", ""])
+def test_an_unknown_quantity_is_none(name: str) -> None:
+    """Broken: a misspelt metric would pass the plan and stop a report."""
+    assert quantity(name) is None
+
+
+def test_the_section_shows_each_claim(measure: Measure, tmp_path: Path) -> None:
+    """Broken: a verdict, its numbers or its picture would be missing from the report."""
+    tests = {
+        "one": "accuracy: high > low",
+        "two": "accuracy: high < each(mixed, low)",
+        "three": "accuracy: high > none",
+    }
+    planned = {name: PlannedClaim(says=f"{name} | x.", source="A|B", test=test) for name, test in tests.items()}
+    verdicts = judge(planned, measure({"high": HIGH, "low": LOW, "mixed": MIXED}))
+    text = claims_section.claims_section("s", verdicts)
+    assert "\n3 claims: 1 supported, 1 contradicted, 1 not run.\n" in text
+    assert r"| **supported** | one \| x. | +10.00 points (+8.67 to +11.33) | ![supported: +10.00 points" in text
+    assert "| **not run** | three" in text
+    assert "Test accuracy, points: `high` 91.50 ± 1.10, `low` 81.50 ± 1.10. 100 % of 6 seeds are in its favour" in text
+    assert "No results of none." in text
+    claims_section.draw(verdicts, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["claim-one.svg", "claim-two.svg"]
+    assert re.findall(r"s/(claim-\w+\.svg)", text) == ["claim-one.svg", "claim-two.svg"]
+    lead = "3 claims made elsewhere: 1 supported, 1 contradicted, 1 not run. Contradicted: two | x."
+    assert claims_section.lead(verdicts) == lead
+    assert claims_section.claims_section("s", []) == claims_section.lead([]) == ""
+
+
+SEEDS = {
+    "one seed": [[0.5]],
+    "no difference": [[0.0, 0.0]],
+    "wide interval": [[-0.1, 3.0]],
+    "several": [[1.0, 2.0, 1.5], [-1e-5, 2e-5, 1e-5], [-300.0, -200.0, -250.0]],
+}
+
+
+@pytest.mark.parametrize("case", SEEDS)
+@pytest.mark.parametrize("decision", COLOURS)
+def test_a_picture_shows_every_seed(case: str, decision: str) -> None:
+    """Broken: a picture would be no SVG, leave seeds out or draw outside of itself."""
+    lines = [Line(values, mean_interval(values)) for values in SEEDS[case]]
+    text = interval_plot(lines, decision, "points", "a < b & c")
+    root = ElementTree.fromstring(text)
+    assert root.get("aria-label") == "a < b & c"
+    circles = [float(circle.get("cx", "nan")) for circle in root.iter("{http://www.w3.org/2000/svg}circle")]
+    assert len(circles) == sum(map(len, SEEDS[case]))
+    assert all(0 < x < WIDTH for x in circles)
+    labels = [label.text for label in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert (
+        any(label in ("0", "0 points") for label in labels) and labels[-1] is not None and labels[-1].endswith("points")
+    )
+    assert "nan" not in text
+
+
+def test_the_index_counts_what_was_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Broken: claims would be missing from the index, or one damaged row would hide all others."""
+    for name in ("RUNS", "DIAGNOSIS"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    (tmp_path / "runs" / "quickstart" / "bn").mkdir(parents=True)
+    claims.main()
+    printed = capsys.readouterr()
+    params = read_params()
+    tests = sum(len(claim.tests) for claim in params.claims.values())
+    assert len(params.claims) >= 15
+    assert printed.out.splitlines()[-1] == f"{len(params.claims)} claims, {tests} tests: {tests} not run"
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("not counted: ") and "quickstart/bn/spec.json: missing" in printed.err
+
+
+PLAIN = {"each": "conv act", "end": "pool", "head": "dense act"}
+ARRANGEMENTS = {
+    "plain": PLAIN | {"dropout": 0.5},
+    "bn": {"each": "conv bn act", "end": "pool", "head": "dense bn act"},
+    "dropout": {"each": "conv act", "end": "pool drop", "head": "dense act"},
+    "both": {"each": "conv bn act", "end": "pool drop", "head": "dense bn act"},
+    "both-slow": {"each": "conv bn act", "end": "pool drop", "head": "dense bn act", "epochs": 9},
+    "before": {"each": "conv drop bn act", "end": "pool", "head": "dense bn act"},
+}
+
+
+def test_rows_that_make_a_table_are_found(measure: Measure) -> None:
+    """Broken: effects of batch normalization and dropout would be taken from rows that differ in something else."""
+    shares = dict(
+        zip(ARRANGEMENTS, ([0.5, 0.51], [0.6, 0.61], [0.7, 0.71], [0.75, 0.74], [0.1, 0.1], [0.2, 0.2]), strict=True)
+    )
+    results = [measure({name: shares[name]}, **row)[name] for name, row in ARRANGEMENTS.items()]
+    (found,) = comparisons.quadruples(results)
+    assert {cell: result.name for cell, result in found.items()} == {
+        "neither": "plain", "first": "bn", "second": "dropout", "both": "both",
+    }  # fmt: skip
+    text = comparisons.comparisons([sorted(results, key=lambda result: -shares[result.name][0])])
+    (line,) = re.findall(r"^\| `plain`, `bn`, `dropout`, `both` \| (\S+) .* \| (\S+) .* \| (\S+) .* \|$", text, re.M)
+    assert line == ("+7.00", "+17.00", "−6.00")
+    assert "| `both` | 74.50 (74.00 to 75.00) | 74.50 (74.00 to 75.00) | – |" in text
+    assert "| `bn` | 60.50 (60.00 to 61.00) | 60.50 (60.00 to 61.00) | 0.00 (0.00 to 0.00) |" in text
+
+
+def test_the_table_of_seeds_keeps_every_digit(measure: Measure) -> None:
+    """Broken: a clone could not tell equal numbers from almost equal ones."""
+    table = seed_table.of(measure({"b": [0.1 + 0.2, None], "a": [1 / 3]}).values())
+    text = seed_table.write(table)
+    assert seed_table.read(text, "x") == table
+    assert list(table) == ["b", "a"]
+    assert table["b"][0].numbers == {
+        "epochs": 4.0, "best_epoch": 3.0, "gap_accuracy": 0.1, "test_accuracy": 0.1 + 0.2,
+        "first_train_loss": 2.0, "first_val_loss": 2.0,
+    }  # fmt: skip
+    assert text.splitlines()[2] == "b,1,failed,diverged,,,,,,"
+
+
+@pytest.mark.parametrize("text", ["x", "row,seed\na,1\n", "row,seed,status,reason,y\na,one,finished,,1\n"])
+def test_a_damaged_table_is_one_line(text: str) -> None:
+    """Broken: a table that somebody edited would give a traceback."""
+    if text == "x":
+        assert seed_table.read(text, "results.csv") == {}
+        return
+    with pytest.raises(UserError, match=r"^results\.csv: damaged$"):
+        seed_table.read(text, "results.csv")

@@ -1,0 +1,521 @@
+"""Sources: every layout in every container gives the same tensors, and whatever is broken gets one line."""
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import pickle
+import struct
+import tarfile
+import urllib.error
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pipeline import paths
+from pipeline.errors import UserError
+from pipeline.images import sources
+from pipeline.images.folders import LARGE
+from pipeline.params.config import Digits, Folder, Torchvision
+from pipeline.prepare import prepare
+
+Files = dict[str, bytes]
+CONTAINERS = ("directory", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "zip")
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "tar": bytes,
+    "tar.gz": gzip.compress,
+    "tgz": gzip.compress,
+    "tar.bz2": bz2.compress,
+    "tar.xz": lzma.compress,
+}
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def noise(seed: int, width: int = 6, height: int = 5, mode: str = "RGB") -> Image.Image:
+    channels = (3,) if mode == "RGB" else ()
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, *channels), dtype=np.uint8))
+
+
+def tree(*folders: str, mode: str = "RGB") -> Files:
+    """Two images in each folder, no two alike."""
+    names = [f"{folder}/{number}.png" for folder in folders for number in (0, 1)]
+    return {name: encode(noise(seed, mode=mode)) for seed, name in enumerate(names)}
+
+
+SPLIT = tree("train/cat", "train/dog", "test/cat", "test/dog")
+FLAT = tree("cat", "dog", "emu")
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, link, size
+    return info
+
+
+def tar(files: Files, *extra: tarfile.TarInfo) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in files.items():
+            archive.addfile(member(name, size=len(data)), io.BytesIO(data))
+        for info in extra:
+            archive.addfile(info)
+    return buffer.getvalue()
+
+
+def pack(target: Path, files: Files, container: str) -> Path:
+    path = target / ("images" if container == "directory" else f"images.{container}")
+    if container == "directory":
+        for name, data in files.items():
+            path.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+            path.joinpath(name).write_bytes(data)
+    elif container == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+    else:
+        path.write_bytes(COMPRESS[container](tar(files)))
+    return path
+
+
+def folder(path: Path | str, **options: Any) -> Folder:
+    return Folder.model_validate({"source": "folder", "path": str(path), **options})
+
+
+def torchvision_set(name: str) -> Torchvision:
+    return Torchvision.model_validate({"source": "torchvision", "name": name})
+
+
+def load(path: Path, **options: Any) -> sources.Images:
+    return sources.load("d", folder(path, **options))
+
+
+def pixels(*names: str, files: Files) -> Tensor:
+    arrays = [np.asarray(Image.open(io.BytesIO(files[name]))) for name in names]
+    return torch.from_numpy(np.stack(arrays).transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("top", ["", "photos/", "./photos/"])
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_split_layout(tmp_path: Path, container: str, top: str) -> None:
+    """Else test images train, or labels belong to other images, in one of the containers."""
+    images = load(pack(tmp_path, {top + name: data for name, data in SPLIT.items()}, container))
+    assert images.classes == ["cat", "dog"]
+    assert images.labels.tolist() == [0, 0, 1, 1] * 2
+    assert images.test is not None and images.test.tolist() == [False] * 4 + [True] * 4
+    assert torch.equal(images.images, pixels(*SPLIT, files=SPLIT))
+
+
+@pytest.mark.parametrize("top", ["", "photos/"])
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_flat_layout(tmp_path: Path, container: str, top: str) -> None:
+    """Else class folders alone are taken for something else in one of the containers."""
+    images = load(pack(tmp_path, {top + name: data for name, data in FLAT.items()}, container))
+    assert (images.classes, images.labels.tolist(), images.test) == (["cat", "dog", "emu"], [0, 0, 1, 1, 2, 2], None)
+    assert torch.equal(images.images, pixels(*FLAT, files=FLAT))
+
+
+@pytest.mark.parametrize("container", ["directory", "tar.xz", "zip"])
+def test_order_of_members(tmp_path: Path, container: str) -> None:
+    """Else the same images packed in another order make another data set."""
+    images = load(pack(tmp_path, dict(reversed(SPLIT.items())), container))
+    assert torch.equal(images.images, pixels(*SPLIT, files=SPLIT))
+
+
+def test_class_called_train(tmp_path: Path) -> None:
+    """Else a data set of vehicles cannot be used."""
+    assert load(pack(tmp_path, tree("bus", "train"), "zip")).classes == ["bus", "train"]
+
+
+@pytest.mark.parametrize("container", ["directory", "tar.xz", "zip"])
+def test_what_is_ignored(tmp_path: Path, container: str) -> None:
+    """Else what systems and authors leave beside class folders stops the user, or becomes a class or an image."""
+    names = (".DS_Store", "photos/README.txt", "photos/train/list.csv", "photos/train/cat/._0.png")
+    strays = dict.fromkeys(names, b"no image")
+    strays |= {
+        "photos/train/.cache/0.png": b"",
+        "__MACOSX/photos/train/cat/0.png": b"",
+        "photos/test/dog/Thumbs.db": b"",
+    }
+    strays["photos/preview.png"] = encode(noise(99, 40, 40))
+    images = load(pack(tmp_path, strays | {f"photos/{name}": data for name, data in SPLIT.items()}, container))
+    assert torch.equal(images.images, pixels(*SPLIT, files=SPLIT))
+
+
+def test_linked_files_of_a_directory(tmp_path: Path) -> None:
+    """Else directories of links, which many keep for their experiments, cannot be used."""
+    path = pack(tmp_path, FLAT, "directory")
+    tmp_path.joinpath("linked").mkdir()
+    tmp_path.joinpath("linked/a").symlink_to(path / "cat")
+    tmp_path.joinpath("linked/b").mkdir()
+    tmp_path.joinpath("linked/b/0.png").symlink_to(path / "dog/0.png")
+    assert torch.equal(load(tmp_path / "linked").images, pixels("cat/0.png", "cat/1.png", "dog/0.png", files=FLAT))
+
+
+def test_windows_zip(tmp_path: Path) -> None:
+    """Else archives of some Windows tools, whose names hold backslashes, have no folders."""
+    path = pack(tmp_path, FLAT, "zip")
+    path.write_bytes(path.read_bytes().replace(b"cat/", b"cat\\").replace(b"dog/", b"dog\\").replace(b"emu/", b"emu\\"))
+    assert load(path).classes == ["cat", "dog", "emu"]
+
+
+def test_home_and_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else paths as people write them are not found."""
+    pack(tmp_path, FLAT, "zip")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(paths, "HOME", tmp_path)
+    for path in ("~/images.zip", "images.zip"):
+        assert len(load(Path(path)).images) == 6
+
+
+GREY = noise(0, mode="L")
+GREYS = {
+    "L": encode(GREY),
+    "LA": encode(GREY.convert("LA")),
+    "16 bits": encode(Image.fromarray(np.asarray(GREY).astype(np.uint16) * 257)),
+    "16 bits, PGM": b"P5 6 5 65535\n" + (np.asarray(GREY).astype(">u2") * 257).tobytes(),
+}
+
+
+def test_grey_images_have_one_channel(tmp_path: Path) -> None:
+    """Else grey images train with three equal channels, or 16 bits are clipped to white."""
+    images = load(pack(tmp_path, {f"{name[0]}/{name}.png": data for name, data in GREYS.items()}, "directory"))
+    assert images.images.shape == (4, 1, 5, 6)
+    assert all(np.array_equal(image[0], np.asarray(GREY)) for image in images.images.numpy())
+
+
+def test_black_and_white(tmp_path: Path) -> None:
+    """Else images of one bit have pixels 0 and 1."""
+    files = {name: encode(noise(0, mode="L").convert("1")) for name in ("a/0.png", "b/0.png")}
+    assert set(load(pack(tmp_path, files, "zip")).images.unique().tolist()) == {0, 255}
+
+
+def test_one_colour_image_makes_all_colour(tmp_path: Path) -> None:
+    """Else grey photographs among colour ones stop the user or lose their place."""
+    files = {"a/0.png": encode(GREY), "b/0.png": encode(noise(1)), "b/1.png": encode(noise(2).convert("RGBA"))}
+    images = load(pack(tmp_path, files, "tar.xz")).images
+    assert images.shape == (3, 3, 5, 6)
+    assert all(np.array_equal(channel, np.asarray(GREY)) for channel in images[0].numpy())
+    assert np.array_equal(images[2].permute(1, 2, 0).numpy(), np.asarray(noise(2)))
+
+
+def test_resizing(tmp_path: Path) -> None:
+    """Else `size` is ignored, or large images are decoded otherwise than small ones."""
+    pictures = {"a/0.png": noise(0, 8, 6), "b/0.png": noise(1, 200, 150), "b/1.png": noise(2, 3, 9)}
+    files = {name: encode(picture) for name, picture in pictures.items()}
+    assert len(files["b/0.png"]) > LARGE > len(files["a/0.png"])
+    images = load(pack(tmp_path, files, "tar"), size=4).images
+    for image, picture in zip(images, pictures.values(), strict=True):
+        resized = np.asarray(picture.resize((4, 4), Image.Resampling.BILINEAR))
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), resized)
+
+
+def test_orientation(tmp_path: Path) -> None:
+    """Else photographs of phones lie on their side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    turned = encode(noise(0), exif=exif)
+    files = {"a/0.png": turned, "b/0.png": encode(noise(0).transpose(Image.Transpose.ROTATE_270))}
+    images = load(pack(tmp_path, files, "zip")).images
+    assert torch.equal(images[0], images[1])
+
+
+def test_digits() -> None:
+    """Else the digits are dim, or not those of scikit-learn."""
+    images = sources.load("d", Digits.model_validate({"source": "digits"}))
+    assert images.images.shape == (1797, 1, 8, 8) and images.images.dtype == torch.uint8
+    assert images.labels.dtype == torch.int64 and images.labels[:5].tolist() == [0, 1, 2, 3, 4]
+    assert images.images[0, 0, 0].tolist() == [0, 0, 80, 207, 143, 16, 0, 0]  # 0 0 5 13 9 1 0 0 of 16
+    assert images.images.max() == 255 and images.test is None
+
+
+def test_digits_resized() -> None:
+    """Else `size` is ignored where the images do not come from files."""
+    images = sources.load("d", Digits.model_validate({"source": "digits", "size": 16}))
+    first = Image.fromarray(sources.load("d", Digits.model_validate({"source": "digits"})).images[0, 0].numpy())
+    assert np.array_equal(images.images[0, 0].numpy(), np.asarray(first.resize((16, 16), Image.Resampling.BILINEAR)))
+
+
+def test_torchvision_grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else MNIST has no channel, or its test images train."""
+    monkeypatch.setattr(paths, "DOWNLOADS", tmp_path)
+    raw = tmp_path / "MNIST/raw"
+    raw.mkdir(parents=True)
+    for half, count in (("train", 5), ("t10k", 3)):
+        data = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        raw.joinpath(f"{half}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, count, 28, 28) + data.tobytes())
+        raw.joinpath(f"{half}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + bytes(range(count)))
+    images = sources.load("d", torchvision_set("MNIST"))
+    assert images.images.shape == (8, 1, 28, 28) and np.array_equal(images.images[5:, 0].numpy(), data)
+    assert images.labels.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
+    assert images.test is not None and images.test.tolist() == [False] * 5 + [True] * 3
+
+
+def test_torchvision_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the channels of CIFAR-10 are mixed up with its rows."""
+    from torchvision.datasets import CIFAR10
+
+    data = np.random.default_rng(0).integers(0, 256, (2, 3072), dtype=np.uint8)
+    contents = {
+        "train": {"data": data, "labels": [1, 0]},
+        "test": {"data": data[::-1], "labels": [0, 1]},
+        "meta": {"label_names": ["plane", "car"]},
+    }
+    monkeypatch.setattr(paths, "DOWNLOADS", tmp_path)
+    tmp_path.joinpath(CIFAR10.base_folder).mkdir()
+    sums = {}
+    for name, content in contents.items():
+        tmp_path.joinpath(CIFAR10.base_folder, name).write_bytes(pickle.dumps(content))
+        sums[name] = hashlib.md5(pickle.dumps(content)).hexdigest()
+    monkeypatch.setattr(CIFAR10, "train_list", [["train", sums["train"]]])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test", sums["test"]]])
+    monkeypatch.setattr(CIFAR10, "meta", {"filename": "meta", "key": "label_names", "md5": sums["meta"]})
+    images = sources.load("d", torchvision_set("CIFAR10"))
+    assert np.array_equal(images.images[:2].numpy(), data.reshape(2, 3, 32, 32))
+    assert (images.labels.tolist(), images.classes) == ([1, 0, 0, 1], ["plane", "car"])
+
+
+FAILURES = [
+    urllib.error.URLError("Name or service not known"),
+    RuntimeError("File not found or corrupted."),
+    RuntimeError("Error downloading train-images:\nTried one:\nTried another:\n"),
+    EOFError(),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("name", ["CIFAR10", "FashionMNIST"])
+def test_torchvision_offline(
+    name: Any, failure: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Else who is offline gets a traceback or many lines, and does not learn what else is possible."""
+    import torchvision.datasets
+
+    def fail(*_: object, **__: object) -> None:
+        print("torchvision talks")
+        raise failure
+
+    monkeypatch.setattr(paths, "DOWNLOADS", tmp_path / "downloads")
+    for module in (torchvision.datasets.cifar, torchvision.datasets.mnist):
+        monkeypatch.setattr(module, "download_and_extract_archive", fail)
+    line = complaint(tmp_path, torchvision_set(name))
+    assert line.startswith(f"datasets.d: {name} could not be downloaded")
+    assert "{source: folder, path: …}" in line and str(tmp_path / "downloads") in line
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else a terminal stays silent for a minute, or a log fills with control codes."""
+    path = pack(tmp_path, FLAT, "zip")
+    load(path)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    load(path)
+    shown = capsys.readouterr()
+    assert "d: reading" in shown.err and not shown.out
+
+
+def complaint(tmp_path: Path, dataset: Folder | Torchvision) -> str:
+    """The line for what is wrong; nothing may have been written."""
+    output = tmp_path / "output"
+    with pytest.raises(UserError) as caught:
+        prepare("d", dataset, output / "d")
+    assert not output.exists() or not any(output.iterdir())
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def bomb() -> bytes:
+    """A small file that says it is a huge image."""
+    data = bytearray(encode(noise(0)))
+    data[16:24] = struct.pack(">2I", 60_000, 60_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+def float_tiff() -> bytes:
+    return encode(Image.fromarray(np.zeros((5, 6), np.float32)), "TIFF")
+
+
+JPEG = encode(noise(0, 40, 40), "JPEG")
+BROKEN_FILES = {
+    "text": (b"no image", "corrupt or no image"),
+    "empty": (b"", "corrupt or no image"),
+    "cut JPEG": (JPEG[:-200], "corrupt or no image"),
+    "cut PNG": (FLAT["cat/0.png"][:-40], "corrupt or no image"),
+    "broken PNG": (FLAT["cat/0.png"][:60] + b"\0" * 20 + FLAT["cat/0.png"][80:], "corrupt or no image"),
+    "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n%%EndComments\n", "corrupt or no image"),
+    "bomb": (bomb(), "exceeds limit"),
+    "floats": (float_tiff(), "floating-point"),
+    "other size": (encode(noise(0, 7, 5)), "7×5 pixels, but cat/0.png has 6×5 pixels; datasets.d.size"),
+}
+
+
+@pytest.mark.parametrize("container", ["directory", "tar.xz", "zip"])
+@pytest.mark.parametrize("kind", BROKEN_FILES)
+def test_broken_file(tmp_path: Path, kind: str, container: str) -> None:
+    """Else one bad file among thousands cannot be found, or is trained on."""
+    data, reason = BROKEN_FILES[kind]
+    path = pack(tmp_path, FLAT | {"dog/bad.png": data}, container)
+    line = complaint(tmp_path, folder(path))
+    assert line.startswith(f"datasets.d.path: {path}: dog/bad.png: ") and reason in line
+
+
+BROKEN_TREES: dict[str, tuple[Files, str]] = {
+    "class only in train": (tree("train/cat", "train/dog", "test/cat"), "test/dog: no such folder"),
+    "class only in test": (tree("train/cat", "test/cat", "test/dog"), "train/dog: no such folder"),
+    "no test": (tree("train/cat", "train/dog"), "class folders in train/, but none in test/"),
+    "beside the splits": (SPLIT | tree("val/cat"), "val: a folder beside train/ and test/"),
+    "one class": (tree("photos/cat"), "one class, cat"),
+    "no class": ({"0.png": FLAT["cat/0.png"]}, "no class folders"),
+    "too deep": (FLAT | tree("dog/puppies"), "dog/puppies: a folder too deep"),
+    "far too deep": (tree("a/b/c/d/e/f"), "a folder too deep"),
+}
+
+
+@pytest.mark.parametrize("container", ["directory", "tar.xz", "zip"])
+@pytest.mark.parametrize("kind", BROKEN_TREES)
+def test_broken_layout(tmp_path: Path, kind: str, container: str) -> None:
+    """Else images get labels that nobody meant, or a class is silently absent."""
+    files, reason = BROKEN_TREES[kind]
+    path = pack(tmp_path, files, container)
+    line = complaint(tmp_path, folder(path))
+    assert line.startswith(f"datasets.d.path: {path}: ") and reason in line
+
+
+def encrypted() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("cat/0.png", b"secret")
+    data = bytearray(buffer.getvalue())
+    data[data.index(b"PK\1\2") + 8] |= 1
+    return bytes(data)
+
+
+def linked_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        info = zipfile.ZipInfo("cat/link.png")
+        info.external_attr = 0o120777 << 16
+        archive.writestr(info, "/etc/passwd")
+    return buffer.getvalue()
+
+
+def changed(data: bytes, place: int) -> bytes:
+    """One byte is another."""
+    place %= len(data)
+    return data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
+
+
+PLAIN = tar(FLAT)
+THIRD = PLAIN.index(b"dog/0.png")
+BROKEN_ARCHIVES: dict[str, tuple[str, bytes, str]] = {
+    "unknown suffix": ("images.rar", b"Rar!", "neither a directory nor an archive; .tar"),
+    "empty tar": ("i.tar", b"", "truncated, damaged"),
+    "empty tar.xz": ("i.tar.xz", b"", "truncated, damaged"),
+    "no tar": ("i.tar", b"no tar" * 1000, "truncated, damaged"),
+    "another compression": ("i.tar.gz", lzma.compress(PLAIN), "truncated, damaged"),
+    "tar cut in a file": ("i.tar", PLAIN[: THIRD + 520], "truncated, damaged"),
+    "tar cut between files": ("i.tar", PLAIN[:THIRD], "truncated, damaged"),
+    "tar with a broken header": ("i.tar", changed(PLAIN, THIRD), "truncated, damaged"),
+    "cut tar.xz": ("i.tar.xz", lzma.compress(PLAIN)[:-100], "truncated, damaged"),
+    "cut tar.gz": ("i.tar.gz", gzip.compress(PLAIN)[:-100], "truncated, damaged"),
+    "cut tar.bz2": ("i.tar.bz2", bz2.compress(PLAIN)[:-100], "truncated, damaged"),
+    "wrong checksum of tar.gz": ("i.tar.gz", changed(gzip.compress(PLAIN), -6), "truncated, damaged"),
+    "no zip": ("i.zip", PLAIN, "truncated, damaged"),
+    "encrypted zip": ("i.zip", encrypted(), "cat/0.png: encrypted"),
+    "link in zip": ("i.zip", linked_zip(), "cat/link.png: a link"),
+    "symbolic link": ("i.tar", tar(FLAT, member("cat/l.png", tarfile.SYMTYPE, "/etc/passwd")), "cat/l.png: a link"),
+    "hard link": ("i.tar", tar(FLAT, member("cat/l.png", tarfile.LNKTYPE, "cat/0.png")), "cat/l.png: a link"),
+    "device": ("i.tar", tar(FLAT, member("cat/null", tarfile.CHRTYPE)), "cat/null: a device"),
+    "pipe": ("i.tar", tar(FLAT, member("cat/pipe", tarfile.FIFOTYPE)), "cat/pipe: a device or pipe"),
+    "out of the archive": ("i.tar", tar(FLAT, member("cat/../../x.png")), "cat/../../x.png: leads out"),
+    "absolute": ("i.tar", tar(FLAT, member("/cat/x.png")), "/cat/x.png: leads out"),
+    "twice": ("i.tar", tar(FLAT, member("cat/0.png")), "cat/0.png: is there twice"),
+    "class without images": ("i.tar", tar(FLAT, member("fox", tarfile.DIRTYPE)), "fox: a class without images"),
+    "line break in a name": ("i.tar", tar(FLAT | {"dog/a\nb\x1b.png": b""}), "dog/a b�.png: corrupt"),
+    "name of no encoding": ("i.tar", tar(FLAT | {"dog/\udcff.png": b""}), "the name is not UTF-8"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_ARCHIVES)
+def test_broken_archive(tmp_path: Path, kind: str) -> None:
+    """Else half of an archive passes for the whole, or an archive reaches files outside itself."""
+    name, data, reason = BROKEN_ARCHIVES[kind]
+    path = tmp_path / name
+    path.write_bytes(data)
+    line = complaint(tmp_path, folder(path))
+    assert line.startswith(f"datasets.d.path: {path}: ") and reason in line
+
+
+def test_broken_checksum_in_zip(tmp_path: Path) -> None:
+    """Else a damaged image passes for another one."""
+    path = pack(tmp_path, FLAT, "zip")
+    data = path.read_bytes()
+    path.write_bytes(changed(data, data.index(b"IDAT") + 20))
+    line = complaint(tmp_path, folder(path))
+    assert str(path) in line and "cat/0.png" in line
+
+
+@pytest.mark.parametrize("path", ["nowhere", "nowhere.tar.xz", "~nobody-of-that-name/photos", "a\0b"])
+def test_nothing_there(tmp_path: Path, path: str) -> None:
+    """Else a misspelt path gives a traceback."""
+    assert complaint(tmp_path, folder(path)).startswith("datasets.d.path: ")
+
+
+@pytest.mark.parametrize("kind", ["empty class", "hidden files", "pipe", "dangling link", "loop"])
+def test_broken_directory(tmp_path: Path, kind: str) -> None:
+    """Else reading waits for a pipe forever, or a class is silently absent."""
+    path = pack(tmp_path, FLAT, "directory")
+    strange = path / "dog/strange"
+    if kind in ("empty class", "hidden files"):
+        strange = path / "fox"
+        strange.mkdir()
+        if kind == "hidden files":
+            strange.joinpath(".DS_Store").touch()
+    elif kind == "pipe":
+        os.mkfifo(strange)
+    else:
+        strange.symlink_to(path if kind == "loop" else "nothing")
+    line = complaint(tmp_path, folder(path))
+    assert line.startswith(f"datasets.d.path: {path}: ") and strange.name in line
+
+
+@pytest.mark.parametrize("container", ["tar", "tar.gz", "tar.xz", "zip"])
+def test_damage_anywhere(tmp_path: Path, container: str) -> None:
+    """Else damage gives a traceback, or other images where a checksum tells: one byte after another is changed."""
+    path = pack(tmp_path, FLAT, container)
+    data, whole = path.read_bytes(), load(path)
+    for place in range(0, len(data), max(1, len(data) // 150)):
+        path.write_bytes(changed(data, place))
+        try:
+            images = load(path)
+        except UserError as error:
+            assert "\n" not in str(error)
+        else:
+            assert container == "tar" or torch.equal(images.images, whole.images)
+
+
+@pytest.mark.parametrize("container", ["tar", "tar.gz", "tar.bz2", "tar.xz", "zip"])
+def test_cut_anywhere(tmp_path: Path, container: str) -> None:
+    """Else an interrupted download trains: archives of every shorter length, a few hundred bytes apart."""
+    path = pack(tmp_path, FLAT, container)
+    data, end = path.read_bytes(), len(PLAIN.rstrip(b"\0"))
+    for length in range(0, end if container == "tar" else len(data), max(1, len(data) // 40)):
+        path.write_bytes(data[:length])
+        with pytest.raises(UserError, match="truncated, damaged"):
+            load(path)

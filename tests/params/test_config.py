@@ -1,0 +1,301 @@
+"""params.yaml: what is right is read with its defaults, what is wrong gets one line that names the key."""
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from pipeline import plan
+from pipeline.errors import UserError
+from pipeline.params import config
+from pipeline.params.complaints import reference
+from pipeline.params.config import Params, read_params
+
+ROW = {
+    "study": "s",
+    "dataset": "d",
+    "backbone": {"widths": [4, 8], "convs": [1, 1], "dense": [8]},
+    "each": "conv act",
+    "end": "pool drop",
+    "head": "dense act",
+    "dropout": 0.25,
+    "optimizer": {"name": "adam", "lr": 0.001},
+    "epochs": 2,
+    "batch": 32,
+    "seeds": [0, 1],
+}
+GOOD = {
+    "datasets": {"d": {"source": "digits"}},
+    "studies": {"s": {"title": "S", "question": "Which?"}},
+    "rows": {"r": ROW, "other": copy.deepcopy(ROW)},
+}
+
+
+def written(tmp_path: Path, content: Any) -> Path:
+    path = tmp_path / "params.yaml"
+    if isinstance(content, str):
+        path.write_text(content)
+    else:
+        YAML(typ="safe").dump(content, path)
+    return path
+
+
+def row(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    """Changes row r; a value of None removes a key."""
+
+    def change(content: dict[str, Any]) -> None:
+        for key, value in changes.items():
+            if value is None:
+                del content["rows"]["r"][key]
+            else:
+                content["rows"]["r"][key] = value
+
+    return change
+
+
+def top(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content.update(changes)
+
+
+def claim(tests: dict[str, str]) -> Callable[[dict[str, Any]], None]:
+    return top(claims={"c": {"says": "So it is.", "source": "Somebody", "tests": tests}})
+
+
+# What is broken, and words that the one line must contain.
+BROKEN: dict[str, tuple[Any, list[str]]] = {
+    "empty file": ("", ["params.yaml", "nothing"]),
+    "not YAML": ("rows: [1, 2", ["params.yaml:1"]),
+    "a tab as indentation": ("rows:\n\tr: 1", ["params.yaml:2"]),
+    "a key twice": ("rows: {}\nrows: {}", ["params.yaml:2", "rows"]),
+    "an unknown alias": ("rows: *nobody", ["params.yaml:1", "nobody"]),
+    "a tag of Python's": ("rows: !!python/object:os.system {}", ["params.yaml:1"]),
+    "a list": ("- 1", ["params.yaml"]),
+    "a recursive alias": ("rows: &r {r: *r}", ["rows.r.r: unknown key"]),
+    "binary": ("\x00\x01", ["params.yaml"]),
+    "targets that fall": (
+        top(studies={"s": {"title": "S", "question": "?", "targets": [0.7, 0.5]}}),
+        ["studies.s.targets", "in rising order"],
+    ),
+    "a target in percent": (
+        top(studies={"s": {"title": "S", "question": "?", "targets": [70.0]}}),
+        ["studies.s.targets", "70"],
+    ),
+    "a published range the wrong way round": (
+        row(published={"shift": [1.5, 1.2]}),
+        ["rows.r.published.shift", "the least before the greatest"],
+    ),
+    "rows missing": (lambda content: content.pop("rows"), ["rows: missing"]),
+    "no rows": (top(rows={}), ["rows: found {}"]),
+    "rows as a list": (top(rows=[ROW]), ["rows: found"]),
+    "row without content": (lambda content: content["rows"].update(r=None), ["rows.r: found nothing"]),
+    "unknown key at the top": (top(row={}), ["row: unknown key", "'rows'"]),
+    "row with a space in its name": (top(rows={"my row": ROW}), ["rows.my row", "is no name"]),
+    "row named by a number": (top(rows={1: ROW}), ["rows.1", "string"]),
+    "row named like a number": (top(rows={"1e5": ROW}), ["rows.1e5: a claim would take this name for a number"]),
+    "typo in a row": (row(epoch=3), ["rows.r.epoch: unknown key; did you mean 'epochs'?"]),
+    "row without epochs": (row(epochs=None), ["rows.r.epochs: missing"]),
+    "no epochs": (row(epochs=0), ["rows.r.epochs: found 0", "greater than or equal to 1"]),
+    "a fraction of epochs": (row(epochs=1.5), ["rows.r.epochs: found 1.5", "integer"]),
+    "a number as text": (row(batch="32"), ["rows.r.batch: found '32'", "integer"]),
+    "batch of one": (row(batch=1), ["rows.r.batch: found 1"]),
+    "unknown study": (row(study="t"), ["rows.r.study: no study 't'; known: s"]),
+    "unknown dataset": (row(dataset="digit"), ["rows.r.dataset: no dataset 'digit'"]),
+    "unknown preset": (row(backbone="vgg3"), ["rows.r.backbone", "vgg2"]),
+    "widths without convs": (
+        row(backbone={"widths": [4], "convs": [1, 1], "dense": [4]}),
+        ["rows.r.backbone: 1 widths but 2 convs"],
+    ),
+    "negative width": (
+        row(backbone={"widths": [-4], "convs": [1], "dense": []}),
+        ["rows.r.backbone.widths.0: found -4"],
+    ),
+    "unknown word": (row(each="conv bnn act"), ["rows.r.each: conv »bnn« act", "did you mean 'bn'?"]),
+    "no convolution": (row(each="act"), ["rows.r.each", "'conv' is needed"]),
+    "head without dense": (row(head="act drop"), ["rows.r.head", "'dense' is needed"]),
+    "rate of one": (row(dropout=1.0), ["rows.r.dropout", "[0, 1)"]),
+    "rate as text": (row(dropout="half"), ["rows.r.dropout: found 'half'"]),
+    "a rate too many": (row(dropout=[0.1, 0.2, 0.3]), ["rows.r.dropout: 3 rates for 2 dropout positions"]),
+    "unknown activation": (row(activation="swish"), ["rows.r.activation", "relu"]),
+    "a norm without a meaning": (
+        row(norm={"moment": 0.1}),
+        ["rows.r.norm.moment: unknown key; did you mean 'momentum'?"],
+    ),
+    "momentum of the norm over 1": (row(norm={"momentum": 1.5}), ["rows.r.norm.momentum: found 1.5"]),
+    "eps of zero": (row(norm={"eps": 0}), ["rows.r.norm.eps: found 0"]),
+    "a number for a switch": (row(norm={"running_stats": 1}), ["rows.r.norm.running_stats: found 1"]),
+    "no groups": (row(norm={"groups": 0}), ["rows.r.norm.groups: found 0"]),
+    "groups that do not divide": (
+        row(each="conv gn act", norm={"groups": 3}),
+        ["rows.r.norm.groups: 3 groups do not divide the 4 features of block1_gn1"],
+    ),
+    "instance norm without pixels": (row(head="dense in act"), ["rows.r.head: head1_in", "needs pixels"]),
+    "unknown optimizer": (
+        row(optimizer={"name": "sdg", "lr": 0.1}),
+        ["rows.r.optimizer.name: unknown 'sdg'; did you mean 'sgd'?"],
+    ),
+    "optimizer without a name": (row(optimizer={"lr": 0.1}), ["rows.r.optimizer.name: missing"]),
+    "momentum for adam": (
+        row(optimizer={"name": "adam", "lr": 0.1, "momentum": 0.9}),
+        ["rows.r.optimizer.momentum: unknown key"],
+    ),
+    "learning rate of zero": (row(optimizer={"name": "sgd", "lr": 0}), ["rows.r.optimizer.lr: found 0"]),
+    "infinite learning rate": (row(optimizer={"name": "sgd", "lr": float("inf")}), ["rows.r.optimizer.lr: found inf"]),
+    "nesterov without momentum": (
+        row(optimizer={"name": "sgd", "lr": 0.1, "nesterov": True}),
+        ["rows.r.optimizer", "momentum"],
+    ),
+    "unknown schedule": (
+        row(schedule={"name": "cos"}),
+        ["rows.r.schedule.name: unknown 'cos'; did you mean 'cosine'?"],
+    ),
+    "the same seed twice": (row(seeds=[1, 1]), ["rows.r.seeds: found [1, 1]; every seed once"]),
+    "no seeds": (row(seeds=[]), ["rows.r.seeds: found []"]),
+    "negative seed": (row(seeds=[-1]), ["rows.r.seeds.0: found -1"]),
+    "half precision, portable": (
+        row(trainer={"precision": "bf16-mixed"}),
+        ["rows.r.trainer: ", "; precision bf16-mixed depends on the processor; write arithmetic: native"],
+    ),
+    "compiled, portable": (
+        row(trainer={"compile": True}),
+        ["rows.r.trainer: ", "; compile depends on the processor; write arithmetic: native"],
+    ),
+    "two devices without ddp": (row(trainer={"devices": 2}), ["rows.r.trainer", "ddp"]),
+    "batch that devices cannot share": (
+        row(trainer={"devices": 3, "strategy": "ddp", "accelerator": "cpu"}),
+        ["rows.r.batch: 32 is not a multiple of trainer.devices 3"],
+    ),
+    "published accuracy in percent": (row(published={"accuracy": 66.58}), ["rows.r.published.accuracy: found 66.58"]),
+    "nothing to select on": (
+        top(datasets={"d": {"source": "digits", "validation": 0}}),
+        [".select_on: validation", "datasets.d.validation is 0"],
+    ),
+    "a plateau of nothing": (
+        lambda content: (
+            content["datasets"]["d"].update(validation=0),
+            content["rows"]["other"].update(keep="last"),
+            content["rows"]["r"].update(keep="last", schedule={"name": "plateau"}),
+        ),
+        ["rows.r.select_on: validation", "datasets.d.validation is 0"],
+    ),
+    "unknown source": (
+        top(datasets={"d": {"source": "digit"}}),
+        ["datasets.d.source: unknown 'digit'; did you mean 'digits'?"],
+    ),
+    "folder without a path": (top(datasets={"d": {"source": "folder"}}), ["datasets.d.path: missing"]),
+    "unknown torchvision set": (
+        top(datasets={"d": {"source": "torchvision", "name": "CIFAR"}}),
+        ["datasets.d.name: found 'CIFAR'", "CIFAR10"],
+    ),
+    "validation of all": (
+        top(datasets={"d": {"source": "digits", "validation": 1}}),
+        ["datasets.d.validation: found 1"],
+    ),
+    "a study without rows": (
+        lambda content: content["studies"].update(t={"title": "T", "question": "?"}),
+        ["studies.t: no row belongs to it"],
+    ),
+    "claim without a source": (
+        top(claims={"c": {"says": "So.", "tests": {"s": "loss: r < other"}}}),
+        ["claims.c.source: missing"],
+    ),
+    "claim without a test": (claim({}), ["claims.c.tests: found {}; 1 or more needed"]),
+    "claim on an unknown study": (claim({"t": "loss: r < other"}), ["claims.c.tests.t: no study 't'; known: s"]),
+    "claim on an unknown row": (
+        claim({"s": "loss: r < othr"}),
+        ["claims.c.tests.s: no row 'othr' in study s; did you mean 'other'?"],
+    ),
+    "claim on an unknown metric": (
+        claim({"s": "acuracy: r < other"}),
+        ["claims.c.tests.s: no metric 'acuracy'; did you mean 'accuracy'?"],
+    ),
+    "claim that is no contrast": (claim({"s": "loss: r other"}), ["claims.c.tests.s: r »other«: '<' or '>' expected"]),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_params_get_one_line_that_names_the_key(case: str, tmp_path: Path) -> None:
+    """Broken: a typo would end in a traceback, or in a training of something else."""
+    content, words = BROKEN[case]
+    if callable(content):
+        change, content = content, copy.deepcopy(GOOD)
+        change(content)
+    with pytest.raises(UserError) as caught:
+        read_params(written(tmp_path, content))
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_the_plan_command_ends_with_one_line_and_status_1(tmp_path: Path) -> None:
+    """Broken: the same, as the user sees it."""
+    for name in ("pipeline", "models"):
+        shutil.copytree(Path(__file__).parents[2] / name, tmp_path / name)
+    (tmp_path / "params.yaml").write_text("rows: 1")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.plan"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_defaults_presets_and_anchors_are_filled_in(tmp_path: Path) -> None:
+    """Broken: the plan would not say all that a row means, and a changed default would go unnoticed."""
+    text = """
+    _base: &base {study: s, dataset: d, backbone: vgg2, end: pool, head: dense act, epochs: 1, batch: 2, seeds: [3]}
+    datasets: {d: {source: digits}}
+    studies: {s: {title: S, question: Q}}
+    rows: {r: {<<: *base, each: conv act, optimizer: {name: sgd, lr: 1e-3}}}
+    """
+    params = read_params(written(tmp_path, text))
+    planned = params.rows["r"]
+    assert planned.backbone.widths == [32, 64]
+    assert planned.optimizer.lr == 0.001
+    assert planned.schedule.name == "none"
+    plan.write_plan(params, tmp_path / "plan")
+    stored = json.loads((tmp_path / "plan" / "rows" / "r.json").read_text())
+    assert config.Row.model_validate(stored | {"published": None}) == planned
+    assert stored["optimizer"]["momentum"] == 0.0
+
+
+def test_publications_and_names_do_not_reach_the_training(tmp_path: Path) -> None:
+    """Broken: correcting a published number, or renaming a study, would train a row again."""
+    content = copy.deepcopy(GOOD)
+    before = read_params(written(tmp_path, content)).rows["r"].training()
+    row(published={"accuracy": 0.5}, seeds=[5])(content)
+    assert read_params(written(tmp_path, content)).rows["r"].training() == before
+    row(epochs=3)(content)
+    assert read_params(written(tmp_path, content)).rows["r"].training() != before
+
+
+def test_every_leaf_is_documented() -> None:
+    """Broken: `python -m pipeline.config` would list keys without saying what they mean."""
+
+    def leaves(model: type[BaseModel]) -> None:
+        for key, _, meaning in reference(model):
+            assert meaning, key
+
+    leaves(Params)
+
+
+def test_an_edited_claim_changes_the_plan_of_its_studies_alone(tmp_path: Path) -> None:
+    """Broken: another wording of a claim would train, or write reports again that do not show it."""
+    content = copy.deepcopy(GOOD)
+    content["studies"]["t"] = {"title": "T", "question": "Which?"}
+    content["rows"]["third"] = ROW | {"study": "t"}
+    plans = []
+    for says in ("So.", "Otherwise."):
+        content["claims"] = {"c": {"says": says, "source": "Somebody", "tests": {"s": "loss: r < other"}}}
+        plan.write_plan(read_params(written(tmp_path, content)), tmp_path / "plan")
+        plans.append({path.relative_to(tmp_path): path.read_text() for path in (tmp_path / "plan").rglob("*.json")})
+    changed = [str(path) for path in plans[0] if plans[0][path] != plans[1][path]]
+    assert changed == ["plan/claims/s.json"]

@@ -1,0 +1,329 @@
+"""The page of a study as its reader has it: a file in a real browser, with no network."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from outputs import make_row, make_study, prepare, simulate, write_diagnosis, write_outputs
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+from pipeline import paths, report
+from pipeline.findings.findings import Findings
+from pipeline.params.config import Study
+from pipeline.params.planned import PlannedStudy
+from pipeline.reporting import page
+
+Open = Callable[..., Page]
+CLASSES = 4
+PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
+HOSTILE = "</script><script>console.error('breached')</script>"
+ROWS = {
+    "plain": (0.7, make_row(epochs=6)),
+    "bn": (0.8, make_row(epochs=6, published={"accuracy": 0.83, "loss": 0.5, "source": HOSTILE})),
+    "dropout": (0.85, make_row(epochs=6)),
+    "both-with-a-long-name-that-a-phone-cannot-show": (0.9, make_row(epochs=6)),
+    "leaking": (0.95, make_row(epochs=6, select_on="test")),
+    "diverging": (0.6, make_row(epochs=6, optimizer={"name": "sgd", "lr": 0.3})),
+    "elsewhere": (0.5, make_row(epochs=6, dataset="other")),
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium: the system's, or else Playwright's own."""
+    with sync_playwright() as playwright:
+        try:
+            found = playwright.chromium.launch(
+                executable_path=shutil.which("chromium") or shutil.which("google-chrome")
+            )
+        except Error as error:
+            pytest.skip(f"no Chromium: {error.message.splitlines()[0]}")
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the reports of a study of everything that can happen, and of one in which no run finished."""
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "STORE", root / "store")
+        patch.setattr(paths, "DATA", root / "data")
+        return _write_reports(root)
+
+
+def _write_reports(root: Path) -> Path:
+    for dataset in ("digits", "other"):
+        prepare(root / "data" / dataset, images=200, classes=[f"class {place}" for place in range(CLASSES)])
+    for name, (accuracy, row) in ROWS.items():
+        simulate(root / "runs" / "s" / name, row, accuracy)
+    write_outputs(root / "runs" / "s" / "dead", make_row(), (None, None, None))
+    rows = {name: row for name, (_, row) in ROWS.items()} | {"dead": make_row()}
+    write_diagnosis(root / "diagnosis", rows, [("diverging", 2), *(("dead", seed) for seed in range(3))])
+    study = make_study(rows)
+    dead = PlannedStudy(name="dead", study=Study(title="Dead", question=HOSTILE, targets=[]), rows={"dead": make_row()})
+    for planned in (study, dead):
+        groups = report.load(planned, root / "runs" / "s", root / "diagnosis")
+        report.write(planned, groups, root / "reports")
+    more = f"## Added\n\nBy `words` & {HOSTILE}.\n\n| row | picture |\n| --- | --- |\n| a | ![Runs](s/runs.svg) |\n"
+    found = Findings(study, report.load(study, root / "runs" / "s"), [], [], more, root / "reports" / "s")
+    (root / "reports" / "added.html").write_text(page.page(found))
+    return root / "reports"
+
+
+@pytest.fixture
+def view(browser: Browser, reports: Path) -> Iterator[Open]:
+    """Opens a report, and holds in the end that it asked for no address but its own and complained of nothing."""
+    contexts, requests, complaints = [], [], []
+
+    def opened(name: str = "s.html", size: dict[str, int] = DESK, scheme: str = "light") -> Page:
+        context = browser.new_context(viewport=size, color_scheme=scheme, offline=True)  # pyright: ignore
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto((reports / name).as_uri())
+        tab.wait_for_function(
+            "[...document.querySelectorAll('.canvas')].every((canvas) => canvas.querySelector('svg'))"
+        )
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert {url for url in requests if not url.startswith(reports.as_uri())} == set()
+
+
+def marks(tab: Page, title: str, selector: str) -> int:
+    """How many marks a chart has."""
+    return figure(tab, title).locator(f".canvas svg {selector}").count()
+
+
+def figure(tab: Page, title: str) -> Any:
+    """The chart with that title."""
+    return tab.locator("figure", has=tab.locator(f"figcaption strong:text-is('{title}.')"))
+
+
+def column(tab: Page, heading: str) -> list[str]:
+    """What the first table shows in a column."""
+    table = tab.locator("table.sortable").first
+    headings = [text.strip() for text in table.locator("thead th").all_inner_texts()]
+    place = next(place for place, text in enumerate(headings) if text.startswith(heading))
+    return table.locator(f"tbody tr > :nth-child({place + 1})").all_inner_texts()
+
+
+def test_every_chart_has_its_marks(view: Open) -> None:
+    """Broken: a chart stays empty, or lacks a run, a row or a class."""
+    tab = view()
+    finished = 5 * 3 + 2  # a run of `diverging` failed
+    assert marks(tab, "Test accuracy on digits", "[data-mark=dot] circle") == finished
+    assert marks(tab, "Test accuracy on digits", "[data-mark=dot] path") == 1  # the published value
+    assert marks(tab, "P(row > column) on digits", "[data-mark=cell] rect") == 6 * 6
+    assert marks(tab, "Learning curves", "[data-mark=line] path") == 7
+    assert marks(tab, "Learning curves", "[data-mark=area] path") == 3
+    assert marks(tab, "Variance shift by layer", "[data-mark=line] path") == 7
+    assert marks(tab, "Variance shift by layer", "[data-mark=dot] circle") == 7 * 2
+    assert marks(tab, "Reliability diagram", "[data-mark=line] path") == 1 + 7
+    assert marks(tab, "Confusion matrix on other", "[data-mark=cell] rect") == CLASSES**2
+
+
+def test_curves_are_switched_by_row_kind_and_measure(view: Open) -> None:
+    """Broken: a switch does nothing, or switches something else."""
+    tab = view()
+    chart = figure(tab, "Learning curves")
+    chart.get_by_label("plain", exact=True).uncheck()
+    chart.get_by_label("band of both-with-a-long-name-that-a-phone-cannot-show").uncheck()
+    assert marks(tab, "Learning curves", "[data-mark=line] path") == 6
+    assert marks(tab, "Learning curves", "[data-mark=area] path") == 2
+    chart.get_by_label("training").check()
+    assert marks(tab, "Learning curves", "[data-mark=line] path") == 12
+    chart.get_by_role("combobox", name="Measure").select_option("Learning rate")
+    assert "Learning rate" in chart.locator("svg").text_content()
+    assert marks(tab, "Learning curves", "[data-mark=line] path") == 6
+    chart.get_by_role("button", name="No rows").click()
+    assert marks(tab, "Learning curves", "[data-mark=line] path") == 0
+    chart.get_by_text("This chart as a table").click()
+    chart.get_by_label("dropout", exact=True).check()
+    assert chart.locator("tbody tr").first.inner_text().split("\t")[:3] == ["dropout", "learning rate", "1"]
+
+
+def test_confusions_are_those_of_the_chosen_row(view: Open, reports: Path) -> None:
+    """Broken: the matrix shows another row's confusions."""
+    tab = view()
+    chart = figure(tab, "Confusion matrix on digits")
+    chart.get_by_role("combobox", name="Row").select_option("plain")
+    chart.get_by_text("This chart as a table").click()
+    shown = [[int(cell) for cell in line.split("\t")[1:]] for line in chart.locator("tbody tr").all_inner_texts()]
+    (group, _) = report.load(make_study({name: row for name, (_, row) in ROWS.items()}), reports.parent / "runs" / "s")
+    (plain,) = (result for result in group if result.name == "plain")
+    assert plain.predictions is not None
+    assert shown == plain.predictions.confusion.tolist()
+    assert np.trace(shown) / np.sum(shown) == pytest.approx(plain.estimate("test_accuracy").mean, abs=0.003)  # pyright: ignore
+
+
+def test_table_sorts_by_mouse_and_keyboard(view: Open) -> None:
+    """Broken: the table cannot be sorted, or numbers are sorted as words, or what has no value comes first."""
+    tab = view()
+    heading = tab.locator("table.sortable").first.get_by_role("button", name="test loss")
+    for use, order in ((heading.click, "descending"), (lambda: heading.press("Enter"), "ascending")):
+        use()
+        *known, last = column(tab, "test loss")
+        values = [float(text.split()[0]) for text in known]
+        assert values == sorted(values, reverse=order == "descending")
+        assert last == "–"
+        assert tab.locator("[aria-sort]").first.get_attribute("aria-sort") == order
+        assert tab.locator("table.sortable").first.locator("[aria-sort]").count() == 1
+    tab.get_by_role("button", name="row", exact=True).first.press("Space")
+    names = column(tab, "row")
+    assert all(first.lower() <= second.lower() for first, second in pairwise(names))
+
+
+def test_table_shows_all_that_was_measured(view: Open) -> None:
+    """Broken: a metric, a published value or a failure is missing from the table."""
+    tab = view()
+    assert column(tab, "published accuracy").count("83.00") == 1
+    assert "1 of 3 failed; the first, seed 2: training loss not finite in epoch 2" in column(tab, "runs")
+    assert len(column(tab, "#")) == 7
+    headings = " ".join(tab.locator("table.sortable").first.locator("thead th").all_inner_texts())
+    for metric in ("test AUC, macro", "test ECE", "validation AUC", "training loss", "gap in loss", "epochs trained"):
+        assert metric in headings
+
+
+@pytest.mark.parametrize("name", ["s.html", "dead.html", "index.html"])
+def test_nothing_is_wider_than_a_phone(view: Open, name: str) -> None:
+    """Broken: a phone scrolls sideways."""
+    tab = view(name, PHONE)
+    for summary in tab.locator("summary").all():
+        summary.click()
+    widths = tab.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert widths[0] <= widths[1]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["s.html", "dead.html", "index.html"])
+def test_axe_finds_no_fault(view: Open, name: str, scheme: str) -> None:
+    """Broken: text is too faint, a control has no name, a heading or landmark is missing."""
+    tab = view(name, DESK, scheme)
+    tab.locator("summary").evaluate_all("all => [all[0], all.at(-1)].forEach((summary) => summary?.click())")
+    found = Axe().run(tab, options={"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "best-practice"]})
+    faults = [(fault["id"], [node["html"] for node in fault["nodes"]][:3]) for fault in found.response["violations"]]
+    assert faults == []
+
+
+CONTRASTS = """() => {
+  const pixel = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+  const light = (colour) => {
+    pixel.fillStyle = colour;
+    pixel.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...pixel.getImageData(0, 0, 1, 1).data].map((c) => c / 255)
+      .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const contrast = (a, b) => {
+    const [low, high] = [light(a), light(b)].sort((x, y) => x - y);
+    return (high + 0.05) / (low + 0.05);
+  };
+  const surface = getComputedStyle(document.body).backgroundColor;
+  const all = (property, ...selectors) => [...document.querySelectorAll(selectors.join())]
+    .map((mark) => contrast(getComputedStyle(mark)[property], surface));
+  const cells = [...document.querySelectorAll("[data-mark=cell] rect")]
+    .map((cell) => [cell.getBoundingClientRect(), getComputedStyle(cell).fill]);
+  const numbers = [...document.querySelectorAll("[data-chart=matrix] [data-mark=text] text")].map((text) => {
+    const {x, y, width, height} = text.getBoundingClientRect();
+    const [, fill] = cells.find(([box]) => box.left < x && x + width < box.right && box.top < y && y < box.bottom);
+    return contrast(getComputedStyle(text).fill, fill);
+  });
+  const words = all("fill", "[data-chart=dots] text", "[data-mark$='tick label'] text", "[data-mark$=label] text");
+  const lines = all("stroke", "[data-mark=line] path", "[data-mark=rule][stroke-width='3'] line");
+  const dots = all("fill", "[data-mark=dot] circle");
+  return {
+    surface: light(surface), counted: [numbers, words, lines, dots].map((list) => list.length),
+    numbers: Math.min(...numbers), words: Math.min(...words), lines: Math.min(...lines), dots: Math.min(...dots),
+  };
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_charts_are_legible(view: Open, scheme: str) -> None:
+    """Broken: text in a chart is fainter than 4.5 : 1, or a mark than 3 : 1 (WCAG 2.1, 1.4.3 and 1.4.11)."""
+    tab = view("s.html", DESK, scheme)
+    found = tab.evaluate(CONTRASTS)
+    assert (found["surface"] > 0.5) == (scheme == "light")
+    assert found["counted"][0] == 6 * 5 + 2 * CLASSES**2
+    assert all(count > 10 for count in found["counted"])
+    assert min(found["numbers"], found["words"]) >= 4.5
+    assert min(found["lines"], found["dots"]) >= 3
+
+
+def test_the_switch_of_colours_wins_and_is_remembered(view: Open) -> None:
+    """Broken: a reader cannot leave the system's colours, or must choose anew on every page."""
+    tab = view("s.html", DESK, "light")
+    tab.get_by_role("combobox", name="Colours").select_option("dark")
+    assert tab.evaluate(CONTRASTS)["surface"] < 0.1
+    tab.get_by_role("link", name="All studies").click()
+    assert tab.get_by_role("combobox", name="Colours").input_value() == "dark"
+
+
+def test_print_is_on_white_and_whole(view: Open) -> None:
+    """Broken: print is dark, cuts tables off, or shows controls that paper cannot use."""
+    tab = view("s.html", DESK, "dark")
+    tab.emulate_media(media="print", color_scheme="dark")
+    assert tab.evaluate(CONTRASTS)["surface"] == 1
+    assert not tab.get_by_role("combobox", name="Colours").is_visible()
+    assert not tab.get_by_role("button", name="All rows").first.is_visible()
+    assert tab.locator(".scroll").first.evaluate("box => getComputedStyle(box).overflow") == "visible"
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tab.get_by_text("dvc repro train@bn").first.is_visible()
+
+
+def test_the_browser_refuses_other_addresses(browser: Browser, reports: Path) -> None:
+    """Broken: a page could ask for an address, by an image in a text or by a script."""
+    with browser.new_context(offline=True) as context:
+        tab = context.new_page()
+        tab.goto((reports / "s.html").as_uri())
+        refused = tab.evaluate("""() => new Promise((done) => {
+            addEventListener("securitypolicyviolation", (event) => done(event.blockedURI));
+            new Image().src = "http://127.0.0.1:9/pixel.png";
+        })""")
+    assert refused == "http://127.0.0.1:9/pixel.png"
+
+
+def test_index_leads_to_every_study(view: Open) -> None:
+    """Broken: a study that was run is missing from the index, or its link leads nowhere."""
+    tab = view("index.html")
+    assert tab.locator("article h2").all_inner_texts() == ["Dead", "Some study"]
+    assert "No run finished" in tab.locator("article").first.inner_text()
+    tab.get_by_role("link", name="Some study").click()
+    assert tab.locator("h1").inner_text() == "Some study"
+    assert tab.locator("main .answer").count() == 2
+
+
+def test_text_of_any_origin_stays_text(view: Open) -> None:
+    """Broken: a name or a source with HTML in it runs as a script, or tears the page apart."""
+    assert HOSTILE in view("dead.html").locator("main").inner_text()
+    assert HOSTILE in view("s.html").locator("main").inner_text()
+
+
+def test_sections_of_the_markdown_report_are_on_the_page(view: Open) -> None:
+    """Broken: a section that the Markdown report gains is missing from the page, or its picture is not within it."""
+    tab = view("added.html")
+    assert tab.locator("section h2").all_inner_texts() == ["Added"]
+    assert "By words & " in tab.locator("section p").inner_text()
+    assert tab.locator("section th").evaluate_all("all => all.map((cell) => cell.scope)") == ["col", "col", "row"]
+    assert tab.locator("img").evaluate("async (image) => { await image.decode(); return image.naturalWidth; }") > 500
+
+
+def test_sections_follow_the_markdown_report(view: Open) -> None:
+    """Broken: what the reader looks for first comes last, or a section is there twice."""
+    shown = view().locator("section h2").all_inner_texts()
+    expected = ["Ranking", "All metrics", "Published beside measured", "Which row beats which", "Comparisons on digits"]
+    expected += ["Curves", "Calibration", "Confusions", "Variance shift", "Gallery", "How to reproduce", "Row by row"]
+    assert [heading for heading in shown if heading in expected] == expected
+    assert len(set(shown)) == len(shown)

@@ -1,0 +1,438 @@
+"""The report says what the outputs hold: nothing more, nothing else, and the same bytes each time."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from outputs import CLASSES, make_row, make_study, prepare, write_diagnosis, write_outputs
+from safetensors.torch import load_file
+
+from pipeline import paths, report
+from pipeline.errors import UserError
+from pipeline.findings import gallery
+from pipeline.images import prepared
+from pipeline.params.config import Row
+from pipeline.params.planned import PlannedStudy
+from pipeline.reporting import charts, panels
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data sets of two classes."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("digits", "cifar", "other"):
+        prepare(folder / name, images=6, classes=CLASSES)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def prepared_data(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every report finds the test images that its gallery shows."""
+    monkeypatch.setattr(paths, "DATA", data_folder)
+
+
+Measure = Callable[..., list[list[report.Result]]]
+
+
+@pytest.fixture
+def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
+    """Gives the ranked results of rows with these accuracies by seed."""
+    monkeypatch.setattr(paths, "STORE", tmp_path / "store")
+
+    def ranked(rows: dict[str, tuple[Row, Sequence[float | None]]]) -> list[list[report.Result]]:
+        for name, (row, accuracies) in rows.items():
+            write_outputs(tmp_path / "runs" / name, row, accuracies)
+        return report.load(make_study({name: row for name, (row, _) in rows.items()}), tmp_path / "runs")
+
+    return ranked
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose plan, runs and reports lie in a temporary folder."""
+    for name in ("PLAN", "RUNS", "DIAGNOSIS", "REPORTS", "STORE"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    return tmp_path
+
+
+def plan_study(root: Path, rows: dict[str, Row]) -> PlannedStudy:
+    """A study as the stage `plan` writes it, with its diagnosis."""
+    study = make_study(rows)
+    folder = root / "plan" / "studies"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "s.json").write_text(study.model_dump_json())
+    (root / "plan" / "claims").mkdir(exist_ok=True)
+    (root / "plan" / "claims" / "s.json").write_text("{}")
+    write_diagnosis(root / "diagnosis" / "s", rows)
+    return study
+
+
+def run_stage(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    """What `python -m pipeline.report` does with these words."""
+    monkeypatch.setattr(sys, "argv", ["report", *words])
+    report.main()
+
+
+def line_of(text: str, name: str, section: str = "Ranking") -> list[str]:
+    """The cells of a row's line in the first table of a section."""
+    body = text.split(f"## {section}", 1)[1]
+    line = next(line for line in body.splitlines() if line.startswith("|") and f"`{name}`" in line)
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """MD5 of every file under a folder, by path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.md5(path.read_bytes()).hexdigest() for path in files}
+
+
+WINNER = (0.90, 0.91, 0.92)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (WINNER, (0.80, 0.82, 0.81), "91.00 ± 2.48 %, and its paired difference .* excludes zero over 3 common seeds"),
+        (WINNER, (0.95, 0.85, 0.91), "but its paired difference .* includes zero: 3 seeds cannot tell them apart"),
+        (WINNER, (0.89, 0.90, 0.91), r"is \+1.00 points in each of 3 common seeds, which leaves no spread"),
+        (WINNER, (0.90, None, None), r"but one common seed, \+0.00 points .*, cannot tell them apart"),
+        ((0.9, None, None), (None, 0.8, 0.8), "over the 1 of 3 runs that finished, but it has no seed in common"),
+        (WINNER, (None, None, None), "but no other row can be compared with it"),
+        ((None, None, None), (None, None, None), "^No run finished, so there is no answer.$"),
+    ],
+)
+def test_answer_claims_what_the_seeds_show(
+    measure: Measure, first: Sequence[float | None], second: Sequence[float | None], expected: str
+) -> None:
+    """Else the report's first sentence claims a winner that the runs do not show, or hides one that they do."""
+    (group,) = measure({"b": (make_row(), second), "a": (make_row(), first)})
+    text = report.answer(group)
+    assert re.search(expected, text)
+    assert text.count(". ") == 0
+    assert ("`a` has the highest" in text) == any(first)
+
+
+def test_answer_of_a_single_seed(measure: Measure) -> None:
+    """Else one lucky run decides a study."""
+    row = make_row(seeds=[5])
+    (group,) = measure({"a": (row, [0.9]), "b": (row, [0.8])})
+    assert report.answer(group).endswith(
+        "but one common seed, +10.00 points to the runner-up `b`, cannot tell them apart."
+    )
+
+
+def test_answer_leaves_out_rows_that_leak(measure: Measure) -> None:
+    """Else a row that was selected on test images wins by that."""
+    rows = {
+        "leaky": (make_row(select_on="test"), (0.97, 0.98, 0.99)),
+        "a": (make_row(), WINNER),
+        "b": (make_row(), (0.1, 0.2, 0.3)),
+    }
+    (group,) = measure(rows)
+    assert report.answer(group).startswith("Among the rows selected on validation images, `a` has the highest")
+    (alone,) = measure({"only": (make_row(select_on="test"), WINNER)})
+    assert report.answer(alone).startswith("By accuracies that are optimistic, since all rows were selected on test")
+
+
+def test_failed_runs_are_shown(measure: Measure) -> None:
+    """Else runs that diverged vanish, and a row looks better than it is."""
+    rows = {
+        "dead": (make_row(), (None, None, None)),
+        "half": (make_row(), (0.5, None, 0.7)),
+        "sound": (make_row(), (0.5, 0.5, 0.5)),
+    }
+    groups = measure(rows)
+    text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), groups)
+    reason = "training loss not finite in epoch 2"
+    assert line_of(text, "half")[3:5] == [f"1 of 3 failed; the first, seed 1: {reason}", "60.00 ± 127.06"]
+    assert line_of(text, "dead")[:2] == ["–", "`dead`"]
+    assert line_of(text, "dead")[3:6] == [f"3 of 3 failed; the first, seed 0: {reason}", "–", "–"]
+    assert [result.name for result in groups[0]] == ["half", "sound", "dead"]
+
+
+def test_leaking_rows_are_marked(measure: Measure) -> None:
+    """Else an accuracy that was selected on test images passes for an honest one."""
+    rows = {"leaky": (make_row(select_on="test"), WINNER), "honest": (make_row(), WINNER)}
+    text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), measure(rows))
+    assert "| `leaky` † |" in text
+    assert "paired difference to `honest`" in text
+    assert "`honest` †" not in text
+    assert "\n† Selected on test images" in text
+
+
+def test_published_beside_measured(measure: Measure) -> None:
+    """Else the difference to a publication has the wrong sign, unit or source."""
+    published = {"accuracy": 0.95, "loss": 0.5, "source": "A | B"}
+    rows = {"a": (make_row(published=published), (0.90, 0.91, 0.92)), "b": (make_row(), WINNER)}
+    text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), measure(rows))
+    section = text.split("## Published beside measured")[1].split("\n## ")[0]
+    assert line_of(text, "a", "Published")[1:] == [
+        "3 runs on 1,000 training images, selected on validation images",
+        r"A \| B",
+        "accuracy, %",
+        "95.00",
+        "91.00 ± 2.48",
+        "−4.00",
+    ]
+    assert "| loss, nats | 0.5000 | 0.1250 ± 0.0000 | −0.3750 |" in section
+    assert "`b`" not in section
+    assert "| AUC |" not in section
+
+
+def test_data_sets_are_ranked_apart(measure: Measure, tmp_path: Path) -> None:
+    """Else accuracies on different test images are compared."""
+    rows = {
+        "a": (make_row(), WINNER),
+        "c": (make_row(dataset="cifar"), (0.5, 0.6, 0.7)),
+        "b": (make_row(), (0.1, 0.2, 0.3)),
+    }
+    study = make_study({name: row for name, (row, _) in rows.items()})
+    groups = measure(rows)
+    text = report.markdown(study, groups, gallery.load(groups))
+    assert [[result.name for result in group] for group in groups] == [["a", "b"], ["c"]]
+    assert "**Answer on `cifar`.** `c` has the highest" in text
+    assert line_of(text, "c", "Ranking on `cifar`")[0] == "1"
+    report.write(study, groups, tmp_path / "reports")
+    assert (tmp_path / "reports" / "s.md").read_text() == text
+
+
+def test_tables_are_whole(measure: Measure) -> None:
+    """Else a bar in a class name or a source tears a table apart."""
+    rows = {
+        "a": (make_row(published={"auc": 0.9, "source": "x|y `z`"}), WINNER),
+        "b": (make_row(augment="pad-crop-flip"), WINNER),
+    }
+    text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), measure(rows))
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 6
+    for lines in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert r"dog\|wolf" in text
+    assert "| `a` | none |" in text
+    assert "| AUC as Keras estimates it | 0.9000 |" in text
+    assert "`batch` 32" in text
+
+
+def test_removed_rows_are_ignored(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else a row that was removed stays in its report for ever."""
+    for name in ("kept", "other", "former"):
+        write_outputs(project / "runs" / "s" / name, make_row(), WINNER)
+    plan_study(project, {"kept": make_row(), "other": make_row()})
+    run_stage(monkeypatch, "s")
+    written = [path.read_text() for path in (project / "reports").rglob("*.*") if path.is_file()]
+    assert "former" not in "".join(written) + capsys.readouterr().out
+
+
+def test_show_prints_the_same_and_writes_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else `make quickstart` shows something else than the stage did, or touches an output that DVC tracks."""
+    for name in ("a", "b"):
+        write_outputs(project / "runs" / "s" / name, make_row(), WINNER)
+    plan_study(project, {"a": make_row(), "b": make_row()})
+    run_stage(monkeypatch, "s")
+    printed = capsys.readouterr().out
+    files = sorted(fingerprint(project / "reports"))
+    figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "gallery", "learning-rate", "loss", "runs", "shift")]
+    assert files == sorted(["index.html", "s.html", "s.md", "s/results.csv", "s/summary.json", *figures])
+    before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
+    run_stage(monkeypatch, "--show", "s")
+    assert capsys.readouterr().out == printed
+    assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
+    assert "91.00 ± 2.48" in printed
+    assert "Report: reports/s.md" in printed
+    assert f"In a browser: {(project / 'reports' / 's.html').as_uri()}" in printed
+    assert "\x1b" not in printed
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("seeds.csv", None, "runs/s/a/seeds.csv: missing; run 'dvc repro report@s'"),
+        ("curves.csv", None, "runs/s/a/curves.csv: missing; run 'dvc repro report@s'"),
+        ("logits.safetensors", None, "runs/s/a/logits.safetensors: missing; run 'dvc repro report@s'"),
+        ("logits.safetensors", "{", "runs/s/a/logits.safetensors: damaged; run 'dvc checkout --force train@a'"),
+        ("spec.json", None, "runs/s/a/spec.json: missing; run 'dvc repro report@s'"),
+        ("spec.json", "{", "runs/s/a/spec.json: damaged; run 'dvc checkout --force train@a'"),
+        ("spec.json", "[]", "runs/s/a/spec.json: damaged; run 'dvc checkout --force train@a'"),
+        ("curves.csv", "seed\n0\n", "runs/s/a/curves.csv: damaged; run 'dvc checkout --force train@a'"),
+        ("curves.csv", 'seed,epoch\n"0', "runs/s/a/curves.csv: damaged; run 'dvc checkout --force train@a'"),
+        ("seeds.csv", "seed,status\n0\n", "runs/s/a/seeds.csv: damaged; run 'dvc checkout --force train@a'"),
+        (
+            "seeds.csv",
+            "seed,status,reason\nx,finished,\n",
+            "runs/s/a/seeds.csv: damaged; run 'dvc checkout --force train@a'",
+        ),
+    ],
+)
+def test_bad_outputs_are_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: str | None, message: str
+) -> None:
+    """Else a missing or damaged file gives a traceback, or a report with holes."""
+    plan_study(project, {"a": make_row()})
+    write_outputs(project / "runs" / "s" / "a", make_row(), WINNER)
+    path = project / "runs" / "s" / "a" / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        run_stage(monkeypatch, "s")
+    assert stopped.value.code == f"error: {message}"
+    assert not (project / "reports").exists()
+
+
+def test_curves_that_were_cut_off_are_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a truncated file gives curves that end early, as if training had."""
+    plan_study(project, {"a": make_row()})
+    write_outputs(project / "runs" / "s" / "a", make_row(), WINNER)
+    path = project / "runs" / "s" / "a" / "curves.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(SystemExit, match=r"curves\.csv: damaged"):
+        run_stage(monkeypatch, "s")
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 4}, {"seeds": [0, 1, 2, 3]}])
+def test_outputs_of_an_older_row_are_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    """Else a report describes a row that was never trained like that."""
+    plan_study(project, {"a": make_row(**changes)})
+    write_outputs(project / "runs" / "s" / "a", make_row(), WINNER)
+    with pytest.raises(SystemExit, match="runs/s/a: of an older version of the row; run 'dvc repro report@s'"):
+        run_stage(monkeypatch, "s")
+
+
+def test_wrong_words_are_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a typo on the command line gives a traceback, or a report shown before it is there says nothing."""
+    plan_study(project, {"a": make_row()})
+    write_outputs(project / "runs" / "s" / "a", make_row(), WINNER)
+    for words, message in (
+        (["t"], "no 't' in the plan; known: s"),
+        ([], "usage:"),
+        (["--show"], "usage:"),
+        (["--show", "s"], "reports/s.md: missing; run 'dvc repro report@s'"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            run_stage(monkeypatch, *words)
+
+
+def test_a_failed_report_leaves_the_old_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an interruption leaves figures of one version beside the text of another."""
+    write_outputs(project / "runs" / "s" / "a", make_row(), WINNER)
+    plan_study(project, {"a": make_row()})
+    run_stage(monkeypatch, "s")
+    before = fingerprint(project / "reports")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(panels, "curves_figure", interrupt)
+    with pytest.raises(SystemExit):
+        run_stage(monkeypatch, "s")
+    assert fingerprint(project / "reports") == before
+
+
+def test_same_outputs_same_bytes(tmp_path: Path) -> None:
+    """Else an unchanged dvc.lock after a rerun proves nothing: hashes, the clock or a configuration leak in."""
+    rows = {"a": make_row(published={"accuracy": 0.9}), "b": make_row(select_on="test"), "c": make_row(dataset="other")}
+    for name, row in rows.items():
+        write_outputs(tmp_path / "runs" / name, row, WINNER)
+    (tmp_path / "study.json").write_text(make_study(rows).model_dump_json())
+    (tmp_path / "matplotlibrc").write_text("axes.linewidth: 3\npath.simplify: False\nfont.family: serif\n")
+    code = (
+        "import pathlib, sys; from pipeline import paths, report; from pipeline.params import planned;"
+        "root = pathlib.Path(sys.argv[1]);"
+        "paths.DATA = pathlib.Path(sys.argv[3]);"
+        "study = planned.PlannedStudy.model_validate_json((root / 'study.json').read_bytes());"
+        "report.write(study, report.load(study, root / 'runs'), root / sys.argv[2])"
+    )
+    prints = []
+    for number, configuration in enumerate(({}, {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")})):
+        environment = os.environ | {"PYTHONHASHSEED": str(number), "DVC_ROOT": str(tmp_path)} | configuration
+        command = [sys.executable, "-c", code, str(tmp_path), f"reports-{number}", str(paths.DATA)]
+        subprocess.run(command, env=environment, cwd=ROOT, check=True)
+        prints.append(fingerprint(tmp_path / f"reports-{number}"))
+    assert prints[0] == prints[1]
+    assert len(prints[0]) == 11
+
+
+def test_the_gallery_shows_what_the_logits_say(measure: Measure) -> None:
+    """Else a picture is shown with the class or the confidence of another one, or for a row that failed."""
+    groups = measure({"a": (make_row(), WINNER), "b": (make_row(), (0.5, None, 0.5)), "dead": (make_row(), [None] * 3)})
+    (shown,) = gallery.load(groups)
+    images, labels = prepared.read_arrays(paths.prepared("digits"), prepared.TEST)
+    logits = load_file(groups[0][1].folder / "logits.safetensors")
+    mean = torch.stack([logits["seed-0"], logits["seed-2"]]).double().softmax(2).mean(0)
+    assert [exhibit.number for exhibit in shown.first] == [0, 1]
+    for exhibit in shown.first + shown.disputed:
+        assert exhibit.label == CLASSES[labels[exhibit.number]]
+        assert np.array_equal(exhibit.pixels, images[exhibit.number, 0])
+        assert [said.row for said in exhibit.said] == ["a", "b"]
+        predicted = int(mean[exhibit.number].argmax())
+        assert exhibit.said[1].predicted == CLASSES[predicted]
+        assert exhibit.said[1].confidence == pytest.approx(float(mean[exhibit.number, predicted]))
+        assert exhibit.said[1].right == (predicted == labels[exhibit.number])
+        assert exhibit.said[1].networks == 2
+    (alone,) = gallery.load([groups[0][:1]])
+    assert len(alone.first) == 2 and alone.disputed == []
+    assert gallery.load([groups[0][2:]]) == []
+
+
+def test_the_gallery_refuses_other_images(measure: Measure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Else a report shows images that no row was tested on, under numbers that look like theirs."""
+    (group,) = measure({"a": (make_row(), WINNER)})
+    group[0].spec["data"] = "d" * 32
+    with pytest.raises(UserError, match="digits: not the images that a was trained on; run 'dvc repro'"):
+        gallery.load([group])
+    monkeypatch.setattr(paths, "DATA", tmp_path / "nowhere")
+    with pytest.raises(UserError, match="nowhere/digits: No such file or directory; run 'dvc repro prepare@digits'"):
+        gallery.load([group])
+
+
+def test_figures_of_odd_studies(measure: Measure, tmp_path: Path) -> None:
+    """Else a figure fails, or warns, where runs differ in length, have no validation images or all failed."""
+    rows = {
+        "single": (make_row(seeds=[0]), [0.5]),
+        "unvalidated": (make_row(), WINNER),
+        "dead": (make_row(), (None, None, None)),
+        "long-name-" * 8: (make_row(dropout=0.0), WINNER),
+    }
+    groups = measure(rows)
+    for column in ("val_accuracy", "val_loss", "val_auc"):
+        groups[0][1].curves[column] = [[float("nan")], [], [float("nan")] * 3]
+    report.write(make_study({name: row for name, (row, _) in rows.items()}), groups, tmp_path / "reports")
+    only_dead = [[result for result in groups[0] if result.name == "dead"]]
+    report.write(make_study({"dead": make_row()}), only_dead, tmp_path / "dead")
+    assert len(list((tmp_path / "dead" / "s").glob("*.svg"))) == 5
+
+
+def test_curves_are_summarized_over_seeds() -> None:
+    """Else a mean jumps where a seed stops early, or the band is not the range that the caption names."""
+    mean, low, high = panels.summarize(panels.aligned([[1.0, 2.0, 3.0], [3.0]]))
+    assert mean.tolist() == [2.0, 2.5, 3.0]
+    assert low.tolist() == [1.0, 2.0, 3.0]
+    assert high.tolist() == [3.0, 3.0, 3.0]
+
+
+def test_dots_stay_on_the_axis_and_readable(measure: Measure) -> None:
+    """Else the wide interval of two seeds presses all runs into a corner, or a run lies outside the figure."""
+    pair = make_row(seeds=[0, 1], published={"accuracy": 0.99})
+    (group,) = measure({"a": (pair, (0.9, 0.94)), "dead": (make_row(), (None, None, None))})
+    figure = charts.dots_figure({"": [report._dots(result) for result in group]})
+    left, right = figure.axes[0].get_xlim()
+    assert 80 < left < 90
+    assert 99 < right <= 100

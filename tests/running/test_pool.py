@@ -1,0 +1,142 @@
+"""Rows in training, many at once: what they are checked for, which runs they share, what a crash leaves."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline import paths
+from pipeline.errors import UserError
+from pipeline.images import prepared
+from pipeline.params.config import Row
+from pipeline.running import pool, rows, store
+from pipeline.running.logbook import LoggedRun
+from pipeline.running.workers import Event, Events, Task
+
+NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch": 128}, "rows.r.batch: 128, but stripes has 96 training images"),
+        (
+            {"backbone": {"widths": [4] * 4, "convs": [1] * 4, "dense": [8]}},
+            "rows.r.backbone: 4 pools need images of 16×16",
+        ),
+        pytest.param({"trainer": {"accelerator": "gpu"}}, "rows.r.trainer: 1 GPUs wanted, 0 found", marks=NO_GPU),
+        pytest.param(
+            {"trainer": {"precision": "16-mixed"}}, "rows.r.trainer.precision: 16-mixed needs a GPU", marks=NO_GPU
+        ),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused(
+    changes: dict[str, Any], words: str, data: Path, make_row: Callable[..., Row]
+) -> None:
+    """Broken: the row would fail in every worker with a traceback of torch's."""
+    with pytest.raises(UserError) as caught:
+        row = make_row(**changes)
+        rows.check_fit("rows.r", row, prepared.info(data))
+        rows.check_machine("rows.r", row)
+    assert words in str(caught.value)
+
+
+def test_failed_runs_are_named_in_the_summary() -> None:
+    """Broken: the stage would not say that runs diverged."""
+    finished = {"seed": 0, "status": "finished", "test_accuracy": 0.5, "best_epoch": 1, "epochs": 2}
+    failed = {"seed": 1, "status": "failed", "reason": "training loss not finite in epoch 1"}
+    assert rows.summary([finished, failed]) == (
+        "1 of 2 runs finished, mean test accuracy 0.5000; seed 1 failed: training loss not finite in epoch 1"
+    )
+
+
+class InTurn:
+    """An engine that does one task after the other in this process, and crashes where it is told to."""
+
+    here = True
+
+    def __init__(self, crashing: str = "") -> None:
+        self.crashing = crashing
+        self.done: list[Task] = []
+
+    def check(self, name: str, row: Row) -> None:
+        if name == "refused":
+            raise UserError("refused: not here")
+
+    def do_all(self, tasks: Iterable[Task]) -> Events:
+        for task in tasks:
+            self.done.append(task)
+            yield Event(task, "start")
+            if task.row.each == self.crashing:
+                yield Event(task, "crash", "out of luck")
+                continue
+            lines: list[dict[str, Any]] = []
+            task.work(lines.append)  # pyright: ignore[reportArgumentType]
+            yield from (Event(task, "report", line) for line in lines)
+            yield Event(task, "end")
+
+
+@pytest.fixture
+def project(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project, whose data sets are all the same."""
+    for name in ("RUNS", "STORE", "MLFLOW"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    monkeypatch.setattr(paths, "prepared", lambda dataset: data)
+    return tmp_path
+
+
+class Unlogged:
+    """A log that nobody keeps."""
+
+    def begin(self, run: LoggedRun) -> None: ...
+
+    def epoch(self, run: LoggedRun, line: dict[str, Any]) -> None: ...
+
+    def end(self, run: LoggedRun) -> None: ...
+
+    def sweep(self, study: str, name: str, keep: set[str]) -> None: ...
+
+
+def test_rows_that_are_one_network_share_their_runs(project: Path, make_row: Callable[..., Row]) -> None:
+    """Broken: the same run would be trained twice at once, by two writers of one folder; or a row had no outputs."""
+    rows = {"a": make_row(epochs=1, seeds=[0, 1]), "b": make_row(epochs=1, seeds=[1, 2]), "c": make_row(epochs=2)}
+    engine = InTurn()
+    assert pool.train_rows(rows, engine, Unlogged()) == {}
+    assert [(task.row.epochs, task.seed) for task in engine.done] == [(1, 0), (1, 1), (1, 2), (2, 0)]
+    weights = [(project / "runs" / "s" / row / "weights" / "seed-1.safetensors").read_bytes() for row in "ab"]
+    assert weights[0] == weights[1]
+
+
+def test_a_crash_stops_no_other_row(project: Path, make_row: Callable[..., Row]) -> None:
+    """Broken: a night's launch would end at its first broken row, or call that done."""
+    rows = {name: make_row(epochs=1) for name in ("refused", "good")} | {
+        "broken": make_row(epochs=1, each="conv act"),
+        "large": make_row(epochs=1, batch=128),
+    }
+    problems = pool.train_rows(rows, InTurn(crashing="conv act"), Unlogged())
+    assert problems == {
+        "refused": "refused: not here",
+        "broken": "broken: 1 of 1 runs crashed; the first: seed 0: out of luck",
+        "large": "rows.large.batch: 128, but stripes has 96 training images",
+    }
+    assert [path.name for path in (project / "runs" / "s").iterdir()] == ["good"]
+
+
+def test_a_row_that_another_process_trains_is_waited_for_last(project: Path, make_row: Callable[..., Row]) -> None:
+    """Broken: a launch would train what is being trained, fail at it, or keep all other rows waiting for it."""
+    rows = {"busy": make_row(epochs=1), "free": make_row(epochs=2)}
+    lock = store.Lock(store.row_lock("s", "busy"), wait=False)
+    engine = InTurn()
+    with lock:
+        launched = threading.Thread(target=lambda: pool.train_rows(rows, engine, Unlogged()))
+        launched.start()
+        while not (project / "runs" / "s" / "free" / "metrics.json").exists():
+            time.sleep(0.01)
+        assert [task.row.epochs for task in engine.done] == [2]
+    launched.join()
+    assert [task.row.epochs for task in engine.done] == [2, 1]
+    assert (project / "runs" / "s" / "busy" / "metrics.json").exists()

@@ -1,0 +1,360 @@
+"""A study as MLflow shows it: in a real store, a real server, a real browser, and served."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient, artifacts
+from mlflow.entities import Run
+from playwright.sync_api import Error, Page, expect, sync_playwright
+from safetensors.torch import load_file
+
+from pipeline import paths, plan
+from pipeline.findings import measured
+from pipeline.images import prepared
+from pipeline.params import planned
+from pipeline.params.config import Params, Row
+from pipeline.running import cost, logbook, store
+from pipeline.running.logbook import LoggedRun
+from pipeline.tracking import champion, tracker, views
+from pipeline.tracking.mlflow_log import MlflowLog
+from pipeline.training import results, run
+
+SENTENCES = {
+    "plain": {"each": "conv act", "end": "pool", "head": "dense act"},
+    "bn": {"each": "conv bn act", "end": "pool", "head": "dense bn act"},
+    "both": {"each": "conv bn act", "end": "pool drop", "head": "dense bn act drop"},
+}
+
+
+class Study:
+    """A trained and reported study in a temporary project, and the log of it.
+
+    Args:
+        root: of the project; `paths` point into it.
+        rows: of the study `s`.
+    """
+
+    def __init__(self, root: Path, rows: dict[str, Row]) -> None:
+        self.root, self.rows = root, rows
+        self.runs: list[LoggedRun] = []
+        for name, row in rows.items():
+            self._train(name, row)
+        self.plan(rows)
+        self.log = MlflowLog()
+
+    def _train(self, name: str, row: Row) -> None:
+        digests = {"data": store.data_digest(paths.prepared(row.dataset)), "code": "c"}
+        folders = {}
+        for seed in row.seeds:
+            key = store.run_key(store.run_spec(row, seed, **digests))
+            logged = LoggedRun("s", name, row, seed, key, **digests)
+            reports: list[dict[str, Any]] = []
+            run.train(row, seed, logged.prepared, logged.folder, reports.append)
+            cost.write(logged.folder, row, reports, jobs=1)
+            self.runs.append(logged)
+            folders[seed] = logged.folder
+        spec = digests | {"row": row.model_dump(exclude={"published"})}
+        results.write(spec, folders, paths.prepared(row.dataset), paths.RUNS / "s" / name, self.root / "draft")
+
+    def plan(self, rows: dict[str, Row]) -> None:
+        """Plans the study with some of its rows, and writes a report of it."""
+        about = {"title": "Three rows", "question": "Which is best?"}
+        dataset = {"source": "folder", "path": "stripes"}
+        content = {"datasets": {"stripes": dataset}, "studies": {"s": about}, "rows": dict(rows)}
+        plan.write_plan(Params.model_validate(content), paths.PLAN)
+        (paths.REPORTS / "s").mkdir(parents=True, exist_ok=True)
+        (paths.REPORTS / "s" / "runs.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        (paths.REPORTS / "s.md").write_text(f"# Three rows\n\n![Runs](s/runs.svg)\n\nOf {', '.join(rows)}.\n")
+        (paths.REPORTS / "s.html").write_text("<!doctype html><title>Three rows</title>")
+
+    @property
+    def experiment(self) -> str:
+        """The id of its experiment."""
+        found = self.log.client.get_experiment_by_name("s")
+        assert found is not None
+        return found.experiment_id
+
+    def logged(self, query: str) -> list[Run]:
+        """MLflow runs of the study."""
+        return list(self.log.client.search_runs([self.experiment], query))
+
+    def best(self) -> champion.Champion:
+        """The run that its outputs say is best."""
+        (group,) = measured.load(planned.read_study("s"), paths.RUNS / "s")
+        found = champion.champion(group)
+        assert found is not None
+        return found
+
+
+@pytest.fixture(scope="module")
+def study(data: Path, make_row: Callable[..., Row], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """Three rows of two seeds, logged with their report."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(data, root / "data" / "stripes")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PLAN", "DATA", "RUNS", "REPORTS"):
+            patch.setattr(paths, name, root / name.lower())
+        patch.setattr(paths, "STORE", root / ".store")
+        patch.setattr(paths, "MLFLOW", root / ".mlflow")
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+        rows = {name: make_row(**words, epochs=3, seeds=[0, 1]) for name, words in SENTENCES.items()}
+        made = Study(root, rows)
+        for logged in made.runs:
+            made.log.end(logged, tracker.now())
+        made.log.summarize("s")
+        yield made
+
+
+def test_runs_compare_without_set_up(study: Study) -> None:
+    """Broken: rows would not overlay in one chart, tell apart by name, or group; finals would be drawn as curves."""
+    runs = {found.data.tags["mlflow.runName"]: found for found in study.logged("tags.stage = 'train'")}
+    assert sorted(runs) == sorted(f"{name} seed {seed}" for name in SENTENCES for seed in (0, 1))
+    assert len({frozenset(found.data.metrics) for found in runs.values()}) == 1
+    assert len({frozenset(found.data.params) for found in runs.values()}) == 1
+    both = runs["both seed 1"]
+    steps = {
+        name: [metric.step for metric in study.log.client.get_metric_history(both.info.run_id, name)]
+        for name in ("val_accuracy", "val_loss", "val_auc", "epoch_seconds", "test_accuracy", "images_per_second")
+    }
+    assert steps.pop("test_accuracy") == steps.pop("images_per_second") == [0]
+    assert all(found == [1, 2, 3] for found in steps.values())
+    tags = both.data.tags
+    assert [tags[key] for key in ("row", "seed", "stage", "dataset", "norm", "dropout", "current", "threads")] == [
+        "both", "1", "train", "stripes", "bn", "drop", "yes", "1",
+    ]  # fmt: skip
+    assert both.data.params["backbone.widths"] == "4 8"
+    assert "`dense bn act drop`" in tags["mlflow.note.content"]
+    assert len({found.data.tags["mlflow.runColor"] for found in runs.values()}) == len(SENTENCES)
+
+
+def test_an_experiment_explains_itself(study: Study) -> None:
+    """Broken: who opens the study would find neither its question, answer and views nor what they compare."""
+    tags = study.log.client.get_experiment(study.experiment).tags
+    for words in ("Three rows", "Which is best?", "**Answer.**", "**Champion.**", views.link(study.experiment)):
+        assert words in tags["mlflow.note.content"]
+    view = json.loads(json.loads(tags[views.TAG + views.ROWS])["state"])
+    differing = [column for column in view["selectedColumns"] if column.startswith("params")]
+    assert differing == ["params.`each`", "params.`end`", "params.`head`"]
+
+
+def test_a_second_report_changes_nothing(study: Study) -> None:
+    """Broken: every report would add a summary or a version of the same network."""
+    client, before = study.log.client, study.log.client.get_experiment(study.experiment).tags
+    study.log.summarize("s")
+    (found,) = study.logged("tags.stage = 'report'")
+    assert found.info.status == "FINISHED"
+    assert "Of plain, bn, both." in found.data.tags["mlflow.note.content"]
+    attached = {item.path for folder in (None, "report", "report/s") for item in _artifacts(client, found, folder)}
+    assert attached >= {"cost.md", "report/s.md", "report/s.html", "report/s/runs.svg"}
+    assert client.get_experiment(study.experiment).tags == before
+    assert [int(version.version) for version in client.search_model_versions("name = 's'")] == [1]
+
+
+def _artifacts(client: MlflowClient, found: Run, folder: str | None) -> list[Any]:
+    return client.list_artifacts(found.info.run_id, folder)
+
+
+def test_the_champion_is_loaded_by_name(study: Study) -> None:
+    """Broken: the registered network would be another than the one with the best validation images."""
+    from mlflow import pytorch
+
+    best = study.best()
+    images, _ = prepared.read(paths.prepared("stripes"), prepared.TEST)
+    logits = load_file(paths.RUNS / "s" / best.result.name / "logits.safetensors")[f"seed-{best.run.seed}"]
+    with torch.inference_mode():
+        torch.testing.assert_close(pytorch.load_model("models:/s@champion")(images.float()), logits)
+
+
+def test_what_a_study_stands_on_follows_its_plan(study: Study) -> None:
+    """Broken: a removed row would stay in the views and could stay champion; one that returns would be a new
+    version."""
+    best, seen = study.best(), []
+    for rows in ({name: row for name, row in study.rows.items() if name != best.result.name}, study.rows):
+        study.plan(rows)
+        study.log.summarize("s")
+        version = study.log.client.get_model_version_by_alias("s", "champion")
+        current = {found.data.tags["row"] for found in study.logged("tags.current = 'yes'")}
+        seen.append((int(version.version), version.tags["row"] == best.result.name, current == set(rows)))
+    assert seen == [(2, False, True), (1, True, True)]
+    assert len(study.log.client.search_model_versions("name = 's'")) == 2
+
+
+def test_what_training_cost_is_a_table(study: Study) -> None:
+    """Broken: nobody could tell what a row costs, or on what machine."""
+    (found,) = study.logged("tags.stage = 'report'")
+    table = artifacts.load_text(f"{found.info.artifact_uri}/cost.md")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "| `" in line]
+    assert {line[0] for line in lines} == {f"`{name}`" for name in SENTENCES}
+    for line in lines:
+        machine, runs, seconds, speed = line[1], line[3], float(line[4]), float(line[5].replace(",", ""))
+        assert machine.endswith(f"; torch {torch.__version__}")
+        assert runs == "2"
+        assert seconds > 0
+        assert speed > 0
+
+
+def test_a_log_that_was_cut_at_the_end_is_completed(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: what was sent before a cut would be there twice, or a run would stay unfinished."""
+    logged = study.runs[0]
+    (before,) = study.logged(f"tags.key = '{logged.key}'")
+    log = MlflowLog()
+    log.client.update_run(before.info.run_id, status="RUNNING")
+    log.end(logged, tracker.now())
+    (after,) = study.logged(f"tags.key = '{logged.key}'")
+    assert (after.info.run_id, after.info.status) == (before.info.run_id, "FINISHED")
+    assert after.data.metrics == before.data.metrics
+    found = log.client.search_logged_models([study.experiment], f"source_run_id = '{before.info.run_id}'")
+    assert len(found) == 1
+
+
+def test_a_row_that_trains_is_logged_by_its_own_stage(study: Study) -> None:
+    """Broken: two processes would log the same runs at once."""
+    logged = study.runs[0]
+    logged.mark("pending")
+    assert logged in logbook.unlogged([])
+    with store.Lock(store.row_lock("s", logged.name), wait=False):
+        assert logbook.unlogged([]) == []
+        assert logged in logbook.unlogged([logged])
+    logged.mark("logged")
+
+
+def test_a_report_does_not_wait_for_a_server_that_is_away(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Broken: the report stage would wait for MLflow, fail with it, or forget to log."""
+    address = f"http://127.0.0.1:{_free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setattr(tracker.Tracker, "_send", lambda *_: pytest.fail("a process was started"))
+    with tracker.Tracker() as log:
+        log.summarize("s")
+    assert f"not logged to {address}" in capsys.readouterr().err
+    assert logbook.unlogged_studies() == ["s"]
+    monkeypatch.undo()
+    assert logbook.unlogged_studies() == []
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def served(study: Study) -> Iterator[tuple[str, str]]:
+    """Addresses of the MLflow server and of the served champion, started side by side."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",  # as `make ui` says; the UI would ask other addresses
+    }
+    commands = {
+        _free_port(): ["server", "--workers", "1", "--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"]],
+        _free_port(): ["models", "serve", "-m", "models:/s@champion", "--env-manager", "local"],
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *command, "--host", "127.0.0.1", "--port", str(port)],
+            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )
+        for port, command in commands.items()
+    ]  # fmt: skip
+    try:
+        for port in commands:
+            for _ in range(1200):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.1)
+            else:
+                pytest.fail(f"mlflow {commands[port][0]} does not start")
+        server, model = (f"http://127.0.0.1:{port}" for port in commands)
+        yield server, model
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _ask(address: str, body: str) -> Any:
+    request = urllib.request.Request(
+        f"{address}/invocations", body.encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["predictions"]
+
+
+def test_the_served_champion_names_classes(study: Study, served: tuple[str, str]) -> None:
+    """Broken: a request with test images would not be answered with the probabilities that were measured."""
+    best = study.best()
+    images, _ = prepared.read(paths.prepared("stripes"), prepared.TEST)
+    answers = _ask(served[1], json.dumps({"inputs": images.tolist()}))
+    logits = load_file(paths.RUNS / "s" / best.result.name / "logits.safetensors")[f"seed-{best.run.seed}"]
+    assert [list(answer) for answer in answers] == [["top", "middle", "bottom"]] * len(images)
+    np.testing.assert_allclose([list(answer.values()) for answer in answers], logits.softmax(1), atol=1e-5)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of Chromium, the system's or Playwright's own, that asks nobody but this machine."""
+    with sync_playwright() as playwright:
+        try:
+            chromium = shutil.which("chromium") or shutil.which("google-chrome")
+            browser = playwright.chromium.launch(executable_path=chromium)
+        except Error as error:
+            pytest.skip(f"no Chromium: {error.message.splitlines()[0]}")
+        page = browser.new_page(viewport={"width": 1500, "height": 1000})
+        page.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
+        # Its panel would cover a third of the page once.
+        page.add_init_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        yield page
+        browser.close()
+        assert [url for url in asked if not re.match(r"http://127\.0\.0\.1:|data:|blob:", url)] == []
+
+
+def test_rows_overlay_in_the_browser(study: Study, served: tuple[str, str], page: Page) -> None:
+    """Broken: who follows the link would not see accuracy, loss and AUC of the rows in one chart each."""
+    page.goto(f"{served[0]}/{views.link(study.experiment)}")
+    expect(page.get_by_test_id("saved-views-trigger")).to_have_text("Rows: means over seeds")
+    for row in SENTENCES:
+        expect(page.get_by_text(f"Group: {row}", exact=True)).to_be_visible()
+    for metric in ("val_accuracy", "val_loss", "val_auc"):
+        expect(page.get_by_text(metric, exact=True)).to_be_visible()
+    page.wait_for_function(
+        # The first three charts hold a line per row from epoch 1 to 3.
+        """rows => [...document.querySelectorAll('.js-plotly-plot')].slice(0, 3).filter(chart =>
+            chart.data.filter(line => line.x.join() === '1,2,3').length >= rows).length === 3""",
+        arg=len(SENTENCES),
+    )
+
+
+def test_runs_of_three_rows_compare_in_the_browser(study: Study, served: tuple[str, str], page: Page) -> None:
+    """Broken: three runs could not be ticked and compared."""
+    page.goto(f"{served[0]}/{views.link(study.experiment, views.RUNS).replace('&compareRunsMode=CHART', '')}")
+    for name in SENTENCES:
+        line = page.locator(".ag-row").filter(has=page.get_by_role("link", name=f"{name} seed 0", exact=True)).first
+        identity = line.get_attribute("row-id")
+        page.locator(f'.ag-row[row-id="{identity}"] input[type=checkbox]').first.check()
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.get_by_role("heading", name="Comparing 3 Runs from 1 Experiment")).to_be_visible()
+    expect(page.locator(".js-plotly-plot").get_by_text("val_accuracy")).to_be_visible()
+    for name in SENTENCES:
+        expect(page.get_by_text(f"{name} seed 0", exact=True)).to_be_visible()

@@ -1,0 +1,214 @@
+"""One run: the same bytes alone, resumed and on any number of cores; failures; what it never sees."""
+
+import csv
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.images import prepared
+from pipeline.measures import inference
+from pipeline.params.config import Row
+from pipeline.running import forkserver, workers
+from pipeline.training import run
+
+FILES = ("result.json", "curves.csv", "logits.safetensors", "weights.safetensors")
+MakeRow = Callable[..., Row]
+
+
+class Killed(Exception):
+    """Stands for a kill between two epochs."""
+
+
+def trained(
+    row: Row, seed: int, data: Path, folder: Path, report: Callable[[dict[str, Any]], None] = lambda _: None
+) -> dict[str, str]:
+    """Trains a run; the digests of its files."""
+    folder.mkdir(exist_ok=True)
+    run.train(row, seed, data, folder, report)
+    return digests(folder)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in FILES}
+
+
+def curves(folder: Path) -> list[dict[str, str]]:
+    with (folder / "curves.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_learns_and_writes_its_files(data: Path, make_row: MakeRow, tmp_path: Path) -> None:
+    """Broken: training itself, or a file that later stages read."""
+    trained(make_row(epochs=8), 0, data, tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["status"] == "finished"
+    assert result["test_accuracy"] > 0.9
+    assert result["gap_accuracy"] == pytest.approx(result["final_train_accuracy"] - result["final_val_accuracy"])
+    assert len(curves(tmp_path)) == result["epochs"] == 8
+    logits = load_file(tmp_path / "logits.safetensors")["logits"]
+    images, labels = prepared.read(data, prepared.TEST)
+    assert (logits.argmax(1) == labels).double().mean().item() == result["test_accuracy"]
+    model = inference.load(make_row(), prepared.info(data), tmp_path / "weights.safetensors")
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images.float()), logits)
+
+
+SCHEDULES = {
+    "none": {},
+    "plateau": {"schedule": {"name": "plateau", "patience": 1, "factor": 0.5, "min_delta": 0.5}},
+    "cosine": {"schedule": {"name": "cosine"}, "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9}},
+    "step": {"schedule": {"name": "step", "milestones": [2]}, "optimizer": {"name": "rmsprop", "lr": 0.003}},
+    "early stopping": {"early_stopping": {"patience": 2, "min_delta": 0.4}, "augment": "pad-crop-flip"},
+    "last weights": {"keep": "last", "select_by": "accuracy"},
+}
+
+
+@pytest.mark.parametrize("case", SCHEDULES)
+@pytest.mark.parametrize("killed_after", [1, 3])
+def test_a_killed_run_resumes_to_the_same_bytes(
+    case: str, killed_after: int, data: Path, make_row: MakeRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a resumed run would differ from an uninterrupted one, in its schedule, patience, order or dropout."""
+    monkeypatch.setattr(run, "SAVE_SECONDS", 0.0)
+    row = make_row(epochs=6, **SCHEDULES[case])
+    whole = trained(row, 3, data, tmp_path / "whole")
+
+    def kill(content: dict[str, Any]) -> None:
+        if content["epoch"]["epoch"] == killed_after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        trained(row, 3, data, tmp_path / "killed", kill)
+    seen: list[int] = []
+    assert trained(row, 3, data, tmp_path / "killed", lambda content: seen.append(content["epoch"]["epoch"])) == whole
+    assert seen[0] == killed_after + 1
+    assert not (tmp_path / "killed" / "resume.ckpt").exists()
+
+
+def test_seeds_differ_and_repeat(data: Path, make_row: MakeRow, tmp_path: Path) -> None:
+    """Broken: seeds would be copies of each other, or not reproducible."""
+    first, again, other = (
+        trained(make_row(), seed, data, tmp_path / name) for seed, name in ((0, "a"), (0, "b"), (1, "c"))
+    )
+    assert first == again
+    assert first["weights.safetensors"] != other["weights.safetensors"]
+
+
+@pytest.mark.usefixtures("worker_server")
+def test_runs_side_by_side_give_the_bytes_of_runs_alone(data: Path, make_row: MakeRow, tmp_path: Path) -> None:
+    """Broken: results would depend on how many runs train beside each other."""
+    row = make_row(seeds=[0, 1])
+    alone = [trained(row, seed, data, tmp_path / f"alone{seed}") for seed in row.seeds]
+    tasks = [workers.Task(row, seed, data, tmp_path / f"beside{seed}") for seed in row.seeds]
+    for task in tasks:
+        task.folder.mkdir()
+    events = list(workers.do_all(tasks, 2))
+    assert [event.kind for event in events].count("end") == 2
+    for seed, expected in zip(row.seeds, alone, strict=True):
+        assert digests(tmp_path / f"beside{seed}") == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"optimizer": {"name": "sgd", "lr": 1e12}, "each": "conv act"}, "not finite in epoch 1"),
+        ({"optimizer": {"name": "sgd", "lr": 100.0}, "max_loss": 1.5}, "over max_loss 1.5 in epoch 1"),
+    ],
+)
+def test_a_run_that_diverges_is_a_failed_result(
+    changes: dict[str, Any], reason: str, data: Path, make_row: MakeRow, tmp_path: Path
+) -> None:
+    """Broken: divergence would end the stage, or be hidden among the finished runs."""
+    run.train(make_row(**changes), 0, data, tmp_path, lambda _: None)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["status"] == "failed"
+    assert reason in result["reason"]
+    assert "test_accuracy" not in result
+    assert len(curves(tmp_path)) == 1
+
+
+def test_best_weights_are_those_of_the_selecting_epoch(data: Path, make_row: MakeRow, tmp_path: Path) -> None:
+    """Broken: the tested weights would not be the selected ones."""
+    trained(make_row(epochs=6, optimizer={"name": "adam", "lr": 0.05}), 0, data, tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    losses = [float(line["val_loss"]) for line in curves(tmp_path)]
+    assert result["best_epoch"] == losses.index(min(losses)) + 1
+    assert result["final_val_loss"] == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_selection_reads_the_test_images_only_where_the_row_says_so(
+    data: Path, make_row: MakeRow, tmp_path: Path
+) -> None:
+    """Broken: a row would be tuned on its test images without saying so."""
+    from pipeline.training.batches import Images
+
+    honest, leaking = Images(data, make_row(), 0), Images(data, make_row(select_on="test"), 0)
+    validation, test = (prepared.read(data, split)[0] for split in (prepared.VALIDATION, prepared.TEST))
+    assert torch.equal(honest.select_images, validation)
+    assert torch.equal(leaking.select_images, test)
+    tensors = [value for value in vars(honest).values() if isinstance(value, torch.Tensor)]
+    assert not any(tensor.shape == test.shape and torch.equal(tensor, test) for tensor in tensors)
+
+
+@pytest.mark.usefixtures("worker_server")
+def test_distributed_training_equals_one_process(data: Path, make_row: MakeRow, tmp_path: Path) -> None:
+    """Broken: two devices would train on other batches, or on samples seen twice, than one device does."""
+    plain = {"each": "conv act", "end": "pool", "head": "dense act", "batch": 24, "epochs": 5, "keep": "last"}
+    optimizer = {"name": "sgd", "lr": 0.05, "momentum": 0.9}
+    steps = 5 * (96 // 24)
+    assert steps == 20
+    one = make_row(**plain, optimizer=optimizer)
+    two = make_row(**plain, optimizer=optimizer, trainer={"accelerator": "cpu", "devices": 2, "strategy": "ddp"})
+    trained(one, 0, data, tmp_path / "one")
+    (tmp_path / "two").mkdir()
+    events = list(workers.do_all([workers.Task(two, 0, data, tmp_path / "two")], 1))
+    assert [event.kind for event in events] == ["start", *["report"] * 5, "end"], events[-1].content
+    weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
+    for key, value in weights[0].items():
+        torch.testing.assert_close(weights[1][key], value, rtol=0, atol=1e-5)
+    for first, second in zip(curves(tmp_path / "one"), curves(tmp_path / "two"), strict=True):
+        assert math.isclose(float(first["train_loss"]), float(second["train_loss"]), abs_tol=1e-4)
+    assert len(load_file(tmp_path / "two" / "logits.safetensors")["logits"]) == 33
+
+
+@pytest.mark.usefixtures("worker_server")
+def test_a_crash_ends_one_run_and_says_why(data: Path, make_row: MakeRow, tmp_path: Path) -> None:
+    """Broken: one broken run would take the others with it, or vanish without a word."""
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.mkdir()
+    bad.mkdir()
+    tasks = [workers.Task(make_row(), 0, tmp_path / "absent", bad), workers.Task(make_row(), 1, data, good)]
+    events = list(workers.do_all(tasks, 2))
+    ends = {event.task.seed: event for event in events if event.kind in ("end", "crash")}
+    assert ends[0].kind == "crash"
+    assert "absent/fit.safetensors" in ends[0].content
+    assert ends[1].kind == "end"
+    assert (good / "result.json").exists()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_workers_keep_the_memory_that_they_free() -> None:
+    """Broken: each step would wait for the system to hand out its activations anew, page by page."""
+    faults = """
+import resource
+for step in range(12):
+    if step == 2:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytearray(40_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    environment = os.environ | forkserver.ENVIRONMENT
+    printed = subprocess.run([sys.executable, "-c", faults], env=environment, capture_output=True, check=True).stdout
+    pages = 40_000_000 / os.sysconf("SC_PAGESIZE")
+    assert int(printed) < pages / 10
