@@ -304,6 +304,14 @@ class TunedRow(Row):
 
     tuning: Tuning
 
+    @model_validator(mode="before")
+    @classmethod
+    def _trials_as_long_as_the_row(cls, content: Any) -> Any:
+        """What learns early would win shorter trials."""
+        if isinstance(content, dict) and isinstance(content.get("tuning"), dict) and "epochs" in content:
+            return content | {"tuning": {"epochs": content["epochs"]} | content["tuning"]}
+        return content
+
 
 class Study(Model):
     """Rows that are compared with each other: one report, one MLflow experiment."""

@@ -11,8 +11,8 @@ from pipeline.params.schema import Model, Positive, Seeds
 Value = bool | int | float | str
 """Of a parameter."""
 
-WILCOXON_SEEDS = 5
-"""Four pairs of one sign have p = 1/16; the test that saves something comes before the last seed."""
+WILCOXON_SEEDS = 3
+"""Two seeds, both worse, have p = 1/4, which search.WORSE calls enough; it saves something before the last seed."""
 
 
 class Parameter(Model):
@@ -52,7 +52,7 @@ class Tuning(Model):
     """How the values of a row are chosen on validation images before it trains (Optuna)."""
 
     trials: Positive = Field(description="sets of values that are tried")
-    epochs: Positive = Field(description="of each seed of a trial at most")
+    epochs: Positive = Field(description="of each seed of a trial at most; as many as the row's where it is not given")
     seeds: Seeds = Field(description="runs of a trial; its score is their mean")
     seed: int = Field(0, ge=0, lt=2**31, description="of what the sampler draws")
     objective: Literal["val_loss", "val_accuracy"] = Field(
@@ -63,7 +63,8 @@ class Tuning(Model):
     )
     pruner: Literal["none", "median", "hyperband", "wilcoxon"] = Field(
         "none",
-        description="who ends trials early: by their epochs, mostly in the first seed; wilcoxon by their seeds",
+        description="who ends trials early: median and hyperband by their epochs, mostly in the first seed; wilcoxon"
+        " by the later half of the first seed's, as median does, then by seeds",
     )
     parallel: Positive = Field(
         4,
@@ -74,10 +75,19 @@ class Tuning(Model):
         min_length=1, description="what is tuned: the key's path in the row, such as optimizer.lr"
     )
 
+    def step(self, place: int, epoch: int | None = None) -> int:
+        """The number under which a pruner sees what a trial has reached.
+
+        Args:
+            place: of the seed, from 0 on.
+            epoch: from 1 on; None for the end of the seed, by which wilcoxon compares.
+        """
+        return place * self.epochs + epoch if epoch else self.epochs + 1 + place
+
     @model_validator(mode="after")
     def _wilcoxon_needs_seeds(self) -> Tuning:
         if self.pruner == "wilcoxon" and len(self.seeds) < WILCOXON_SEEDS:
             raise ValueError(
-                f"pruner wilcoxon needs {WILCOXON_SEEDS} seeds or more: fewer cannot reach its threshold, p < 0.1"
+                f"pruner wilcoxon needs {WILCOXON_SEEDS} seeds or more, as it ends trials between their seeds"
             )
         return self

@@ -67,7 +67,8 @@ def train(
         data: a folder that `prepare` wrote.
         folder: of this trial; states in it are taken up.
         report: called after each epoch, as by `run.fit`, with the place of the seed.
-        ask: called with each intermediate value: by epoch, or for pruner wilcoxon by seed.
+        ask: called with each intermediate value: by epoch, or for pruner wilcoxon by epoch of the first seed and by
+            seed.
 
     Returns:
         `state` complete, pruned or failed; `score`, the mean over seeds of the objective of the weights that the
@@ -93,7 +94,8 @@ def train(
         scores.append(part["score"])
         outcome["score"] = math.fsum(scores) / len(scores)
         last = place == len(tuning.seeds) - 1
-        if part["pruned"] or (tuning.pruner == "wilcoxon" and ask(place, part["score"]) and not last):
+        ends = tuning.pruner == "wilcoxon" and ask(tuning.step(place), part["score"]) and not last
+        if part["pruned"] or ends:
             return outcome | {"state": "pruned"}
     return outcome
 
@@ -139,12 +141,12 @@ class _Steps:
 
     def ask(self, line: Mapping[str, Any]) -> bool:
         """Whether to end the trial after an epoch, given its line of curves.csv; None in it is no number."""
-        value, epoch = line[self._tuning.objective], int(line["epoch"])
-        if self._tuning.pruner == "wilcoxon" or value is None or not math.isfinite(value):
+        tuning, value = self._tuning, line[self._tuning.objective]
+        if value is None or not math.isfinite(value) or (tuning.pruner == "wilcoxon" and self._place > 0):
             return False
-        step = self._place * self._tuning.epochs + epoch
+        step = tuning.step(self._place, int(line["epoch"]))
         # What has reached its last epoch is complete.
-        return self._ask(step, value) and step < self._tuning.epochs * len(self._tuning.seeds)
+        return self._ask(step, value) and step < tuning.epochs * len(tuning.seeds)
 
 
 class Pruning(pl.Callback):

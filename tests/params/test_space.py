@@ -90,7 +90,7 @@ def test_a_broken_space_is_refused_in_one_line(case: str, tmp_path: Path) -> Non
     [
         ({"tuning": {"trials": 0}}, "tuned.t.tuning.trials: found 0"),
         ({"tuning": {"seeds": [5, 1]}}, "tuned.t.seeds: 1 is also a seed of the tuning"),
-        ({"tuning": {"pruner": "wilcoxon"}}, "pruner wilcoxon needs 5 seeds or more"),
+        ({"tuning": {"pruner": "wilcoxon"}}, "pruner wilcoxon needs 3 seeds or more"),
         ({"select_on": "test"}, "tuned.t.select_on: test; a row that selects on test images cannot be tuned"),
         ({"dataset": {"validation": 0}, "keep": "last"}, "tuned.t.dataset: datasets.d.validation is 0"),
     ],
@@ -100,6 +100,13 @@ def test_a_broken_tuning_is_refused_in_one_line(changes: dict[str, Any], words: 
     with pytest.raises(UserError) as caught:
         read(tmp_path, **changes)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_trials_are_as_long_as_their_row_unless_it_says_otherwise() -> None:
+    """Broken: values would be chosen by what they have reached early."""
+    short = {key: value for key, value in TUNING.items() if key != "epochs"}
+    assert tunable(tuning=short, epochs=7).tuning.epochs == 7
+    assert tunable(tuning=short | {"epochs": 3}, epochs=7).tuning.epochs == 3
 
 
 def test_names_of_rows_and_tuned_rows_differ(tmp_path: Path) -> None:

@@ -125,13 +125,21 @@ def test_the_last_epoch_is_not_pruned(blind: Path, make_row: MakeRow, tmp_path: 
     assert Trial(make_row(), tuning(), blind, tmp_path / "t", ends=(6,)).outcome["state"] == "complete"
 
 
-def test_wilcoxon_is_asked_by_seed(blind: Path, make_row: MakeRow, tmp_path: Path) -> None:
-    """Broken: the pruner that compares seeds would compare epochs."""
-    spec = tuning(pruner="wilcoxon", seeds=[1, 2, 3, 4, 5], epochs=1)
+def test_wilcoxon_is_asked_by_epoch_of_the_first_seed_and_by_seed(
+    blind: Path, make_row: MakeRow, tmp_path: Path
+) -> None:
+    """Broken: a bad trial would train whole seeds, or seeds would be compared by their epochs."""
+    spec = tuning(pruner="wilcoxon", seeds=[1, 2, 3], epochs=2)
     whole = Trial(make_row(), spec, blind, tmp_path / "a")
-    assert whole.steps == [(place, line["val_loss"]) for place, line in enumerate(whole.outcome["curves"])]
-    assert Trial(make_row(), spec, blind, tmp_path / "b", ends=(3, 4)).outcome["epochs"] == 4
-    assert Trial(make_row(), spec, blind, tmp_path / "c", ends=(4,)).outcome["state"] == "complete"
+    losses = [line["val_loss"] for line in whole.outcome["curves"]]
+    scores = [min(losses[start : start + 2]) for start in (0, 2, 4)]
+    assert whole.steps == list(enumerate([*losses[:2], *scores], 1))
+    for step, epochs in ((1, 1), (3, 2), (4, 4)):
+        trial = Trial(make_row(), spec, blind, tmp_path / str(step), ends=(step,))
+        assert (trial.outcome["state"], trial.outcome["epochs"]) == ("pruned", epochs)
+        ended = {1: losses[0], 3: scores[0], 4: (scores[0] + scores[1]) / 2}
+        assert trial.outcome["score"] == pytest.approx(ended[step], abs=1e-15)
+    assert Trial(make_row(), spec, blind, tmp_path / "last", ends=(5,)).outcome["state"] == "complete"
 
 
 def test_accuracy_can_be_the_score(blind: Path, make_row: MakeRow, tmp_path: Path) -> None:

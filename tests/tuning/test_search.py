@@ -74,14 +74,44 @@ def shown(trials: list[FrozenTrial]) -> list[Any]:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "qmc", "random"])
-@pytest.mark.parametrize("pruner", ["none", "median", "hyperband"])
+@pytest.mark.parametrize("pruner", ["none", "median", "hyperband", "wilcoxon"])
 def test_any_number_of_workers_makes_the_same_trials(sampler: str, pruner: str) -> None:
     """Broken: best.json would depend on the machine, or on what a kill interrupted."""
-    row = make(sampler=sampler, pruner=pruner)
+    row = make(sampler=sampler, pruner=pruner, seeds=[7, 8, 9])
     alone = shown(tune(row, 1))
     assert shown(tune(row, 2, random.Random(1))) == shown(tune(row, 4, random.Random(2))) == alone
     states = [state for state, _, _ in alone]
     assert (TrialState.PRUNED in states) == (pruner != "none")
+
+
+RACE = {"pruner": "wilcoxon", "epochs": 4, "seeds": [7, 8, 9], "objective": "val_accuracy"}
+
+
+def race(values: dict[int, float], direction: str = "maximize") -> bool:
+    """Whether a trial ends that has reached these values by step, behind a complete one that reached .5 and then .8."""
+    row = make(**RACE | ({} if direction == "maximize" else {"objective": "val_loss"}))
+    steps = dict.fromkeys(range(1, 5), 0.5) | {5: 0.8, 6: 0.7, 7: 0.9}
+    known = search.distributions(row, row.tuning)
+    proposal = search.propose(row.tuning, known, [])
+    best = create_trial(value=0.8, params=proposal.params, distributions=known, intermediate_values=steps)
+    row = row.model_copy(update={"tuning": row.tuning.model_copy(update={"parallel": 1})})
+    trial = search.propose(row.tuning, known, [best])
+    for step, value in values.items():
+        trial.report(value, step)
+    return trial.should_prune()
+
+
+def test_a_race_ends_what_is_behind_and_nothing_else() -> None:
+    """Broken: bad trials would cost whole seeds, late ones lose by their first epochs, or good ones be ended."""
+    assert not race({1: 0.1})  # it may yet come
+    assert race({1: 0.1, 2: 0.2, 3: 0.3})
+    assert not race({1: 0.1, 2: 0.2, 3: 0.6})
+    began = {1: 0.6, 2: 0.6, 3: 0.6, 4: 0.6}
+    assert not race(began | {5: 0.5})  # one seed says nothing
+    assert race(began | {5: 0.7, 6: 0.6})
+    assert not race(began | {5: 0.7, 6: 0.75})
+    assert not race(began | {5: 0.85, 6: 0.75})
+    assert race(dict.fromkeys(began, 0.4) | {5: 0.9, 6: 0.8}, "minimize")
 
 
 def test_the_gaussian_process_has_no_memory_of_its_own() -> None:
