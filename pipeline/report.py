@@ -24,12 +24,15 @@ from filelock import FileLock
 from pipeline import paths
 from pipeline.errors import UserError, command
 from pipeline.findings import gallery, seed_table
+from pipeline.findings.answers import answer
 from pipeline.findings.findings import Findings
 from pipeline.findings.gallery import Gallery
 from pipeline.findings.measured import Groups, Result, load
 from pipeline.findings.verdicts import Verdict, judge
-from pipeline.findings.wording import MOST_PANELS, answer, mean, named, outcome, percent, place, sentence
+from pipeline.findings.wording import MOST_PANELS, mean, named, outcome, percent, place, sentence
+from pipeline.params.config import Study
 from pipeline.params.planned import PlannedStudy, read_claims, read_study
+from pipeline.params.quantities import ACCURACY
 from pipeline.reporting import claims_section, tuning_sections
 from pipeline.reporting.diagnosis_sections import SHIFT_FIGURE
 from pipeline.reporting.markdown import FIGURES, RISING, markdown
@@ -111,8 +114,8 @@ def _dots(result: Result) -> "Dots":
     from pipeline.reporting.charts import Dots
 
     published = result.row.published.accuracy if result.row.published else None
-    values = list(result.values("test_accuracy").values())
-    return Dots(result.name, values, result.estimate("test_accuracy"), published, result.leaking)
+    values = list(result.measure(ACCURACY).values())
+    return Dots(result.name, values, result.accuracy, published, result.leaking)
 
 
 def _panels(results: Sequence[Result], column: str) -> "list[Panel]":
@@ -151,7 +154,7 @@ def _common_rates(results: Sequence[Result]) -> list[float]:
     return longest if all(line == longest[: len(line)] for line in lines) else []
 
 
-def show(groups: Groups, report: Path) -> None:
+def show(study: Study, groups: Groups, report: Path) -> None:
     """Prints the ranking and where the report lies; without colours and frames where nobody watches."""
     from rich.console import Console
 
@@ -164,7 +167,9 @@ def show(groups: Groups, report: Path) -> None:
         console.print(_ranking_table(group, console.is_terminal))
         for result in (result for result in group if result.failures):
             console.print(f"{result.name}: {outcome(result)}", markup=False)
-        console.print(f"{answer(group).replace('`', '')}\n", markup=False)
+    console.print(f"{answer(study, groups).replace('`', '')}\n", markup=False)
+    if study.note:
+        console.print(f"Note: {study.note.strip()}\n", markup=False)
     console.print(f"Report: {paths.shown(report)}", markup=False, soft_wrap=True)
     console.print(f"In a browser: {report.with_suffix('.html').as_uri()}", markup=False, soft_wrap=True)
 
@@ -208,7 +213,7 @@ def main() -> None:
                 tracker.summarize(study.name)
     elif not report.exists():
         raise UserError(f"{paths.shown(report)}: missing; run 'dvc repro report@{study.name}'")
-    show(groups, report)
+    show(study.study, groups, report)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python tests/simulation.py          10,000 studies of each kind, in a minute or two
     python tests/simulation.py 2000     fewer
 
-The suite holds the same numbers with tests/test_decisions.py.
+The suite holds the same numbers with tests/findings/test_decisions.py.
 """
 
 import sys

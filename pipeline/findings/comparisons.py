@@ -9,19 +9,18 @@ from pipeline.findings.stats import Interval, bootstrap, contrast, improvement, 
 from pipeline.findings.wording import NONE, contenders, interval, marked, number, table
 from pipeline.params import vocabulary
 from pipeline.params.config import PARTS, Row
-from pipeline.params.quantities import QUANTITIES
+from pipeline.params.quantities import ACCURACY
 
 NOTE = (
     "Ends are those of percentile bootstrap intervals, 95 %; with few seeds these are too narrow. The interquartile"
     " mean is that of the middle half of the runs. P is the share of common seeds in which the row beats `{best}`, a"
-    " tie counting half. A run that diverged counts as a guess."
+    " tie counting half."
 )
 TWO_WAY_NOTE = (
     "Rows that are the same but for their `bn` and dropout words. A main effect is the mean of what a word changes"
     " without and with the other; the interaction is what batch normalization adds with dropout, less what it adds"
     " without. ± is half the 95 % interval of paired differences (Student's t)."
 )
-ACCURACY = QUANTITIES["accuracy"]
 
 
 def comparisons(groups: Groups) -> str:

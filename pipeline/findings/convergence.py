@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.findings.measured import Result
+from pipeline.findings.measured import LEARNS, Result
 
 USABLE = 0.9
 """A learning rate is usable that learns this share of what the best rate of its arrangement learns."""
-
-LEARNS = 0.1
-"""An arrangement that gets less of the way from guessing to no error learns nothing, and at no rate."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +20,15 @@ class Rates:
     results: dict[float, Result]
 
     def accuracy(self, rate: float) -> float | None:
-        """Mean validation accuracy of the kept weights, over the runs that finished; None if none did."""
+        """Mean validation accuracy of the kept weights; a run that failed counts as a guess."""
         estimate = self.results[rate].estimate("final_val_accuracy")
         return estimate.mean if estimate else None
 
     def usable(self) -> float | None:
         """The highest rate at which every seed finished and whose accuracy lies at least `USABLE` of the way from
         guessing to the best; None if there is none, or the best learns nothing."""
-        chance = 1 / len(next(iter(self.results.values())).spec["classes"])
-        learned = {rate: (self.accuracy(rate) or 0) - chance for rate in self.results}
+        chance = next(iter(self.results.values())).chance
+        learned = {rate: (self.accuracy(rate) or chance) - chance for rate in self.results}
         best = max(learned.values())
         if best < LEARNS * (1 - chance):
             return None

@@ -18,10 +18,13 @@ from pipeline.findings.predictions import Predictions
 from pipeline.findings.stats import Estimate, mean_interval
 from pipeline.params.config import Row, TunedRow
 from pipeline.params.planned import PlannedStudy
-from pipeline.params.quantities import Quantity
+from pipeline.params.quantities import Quantity, of_column
 from pipeline.tuning import tuned
 
 T = TypeVar("T")
+
+LEARNS = 0.1
+"""A row that gets less of the way from guessing to no error learns nothing."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +66,32 @@ class Result:
         return {run.seed: run.numbers[column] for run in self.runs if run.failure is None and column in run.numbers}
 
     @cached_property
-    def accuracy(self) -> Estimate | None:
-        """Of the test images."""
-        return self.estimate("test_accuracy")
+    def accuracy(self) -> Estimate:
+        """Of the test images; a run that failed counts as a guess."""
+        found = self.estimate("test_accuracy")
+        assert found is not None  # every run finished, or failed
+        return found
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of a guess."""
+        return 1 / len(self.spec["classes"])
+
+    @property
+    def learns(self) -> bool:
+        """Whether the row gets anywhere from guessing to no error, on average over its seeds."""
+        return self.accuracy.mean - self.chance >= LEARNS * (1 - self.chance)
 
     def estimate(self, column: str) -> Estimate | None:
-        """Mean and interval of a column over the runs that finished; None if there is none."""
-        values = self.values(column)
+        """Mean and interval of a column, with what runs count that failed; None if there is nothing to count."""
+        known = of_column(column)
+        values = self.measure(known) if known else self.values(column)
         return mean_interval(list(values.values())) if values else None
 
     def measure(self, quantity: Quantity) -> dict[int, float]:
-        """A quantity by seed, in the order of seeds, with what runs count that diverged."""
-        values = quantity.read(self)
-        if quantity.of_failed:
+        """A quantity by seed, in the order of seeds, with what runs count that failed."""
+        values = quantity.values(self)
+        if quantity.of_failed and (values or not self.finished):
             values = values | {run.seed: quantity.of_failed(self) for run in self.failures}
         return {run.seed: values[run.seed] for run in self.runs if run.seed in values}
 
@@ -155,8 +171,8 @@ def _with_diagnosis(study: str, result: Result, found: dict[str, Diagnosed]) -> 
 
 
 def standing(result: Result) -> float:
-    """What results are sorted by; rows in which no run finished come last."""
-    return -result.accuracy.mean if result.accuracy else 1.0
+    """What results are sorted by."""
+    return -result.accuracy.mean
 
 
 def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:

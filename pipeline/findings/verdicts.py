@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.findings import power, stats
-from pipeline.findings.decisions import ALPHA, Comparison, Decision, Sample, compare, decide
+from pipeline.findings import power
+from pipeline.findings.decisions import ALPHA, Comparison, Decision, compare, decide
+from pipeline.findings.evidence import Evidence, gather
 from pipeline.findings.measured import Result
 from pipeline.findings.stats import Estimate, mean_interval
 from pipeline.params.contrasts import Contrast, Sum, parse
@@ -15,36 +16,6 @@ from pipeline.params.quantities import Quantity, quantity
 
 Values = dict[str, dict[int, float]]
 """A quantity by row and seed."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """One sum of rows that the claim says is over zero.
-
-    Args:
-        differences: one per common seed, in the quantity's own unit; over zero speaks for the claim.
-        floor: the least standard deviation that they can be taken to have, see `decisions.Sample`.
-        unpaired: mean and interval if seeds are not taken as pairs; None where a row has a single run.
-    """
-
-    differences: tuple[float, ...]
-    floor: float = 0.0
-    unpaired: Estimate | None = None
-
-    @property
-    def estimate(self) -> Estimate:
-        """Their mean and t interval."""
-        return mean_interval(self.differences, floor=self.floor)
-
-    @property
-    def won(self) -> float:
-        """Share of the seeds that speak for the claim, a tie counting half."""
-        return stats.improvement(self.differences).value
-
-    @property
-    def sample(self) -> Sample:
-        """What `decisions` compares."""
-        return Sample([self.differences], self.floor)
 
 
 @dataclass(frozen=True)
@@ -140,34 +111,13 @@ def _case(name: str, claim: PlannedClaim, results: Mapping[str, Result]) -> Case
     measured = {row: result.measure(found) for row, result in there.items()}
     values = {row: by_seed for row, by_seed in measured.items() if by_seed}
     evidence, steps = (), ()
-    if len(values) == len(contrast.rows) and any(result.finished for result in there.values()):
-        resolutions = {row: found.resolution(result) for row, result in there.items()}
+    if len(values) == len(contrast.rows):
         margin = Sum(constant=found.matters if contrast.tolerant else 0.0)
-        evidence = gather(values, [part.plus(margin) for part in contrast.parts], resolutions)
-        steps = gather(values, contrast.steps, resolutions)
+        evidence = gather(found, [part.plus(margin) for part in contrast.parts], results)
+        steps = gather(found, contrast.steps, results)
     leaking = frozenset(row for row, result in there.items() if result.leaking)
     failures = {row: len(result.failures) for row, result in there.items() if result.failures}
     return Case(name, claim, contrast, found, values, evidence, steps, leaking, failures)
-
-
-def gather(values: Values, sums: Sequence[Sum], resolutions: Mapping[str, float]) -> tuple[Evidence, ...]:
-    """Evidence for each sum; none at all where one of them has no common seed.
-
-    Args:
-        values: by row and seed.
-        sums: of rows.
-        resolutions: the step of each row's values.
-    """
-    found = []
-    for part in sums:
-        differences = tuple(total + part.constant for total in stats.contrast(values, part.weights).values())
-        if not differences:
-            return ()
-        floor = stats.rounding_deviation(resolutions, part.weights)
-        several = len(part.weights) > 1 and all(len(values[row]) > 1 for row in part.weights)
-        apart = stats.unpaired(values, part.weights) if several else None
-        found.append(Evidence(differences, floor, apart and apart.plus(part.constant)))
-    return tuple(found)
 
 
 def _missing(case: Case, results: Mapping[str, Result]) -> str:

@@ -1,10 +1,10 @@
-"""A study's findings in words: the answer, and numbers as a reader wants them."""
+"""Numbers and names as a reader wants them."""
 
 import html
 from collections.abc import Iterable, Sequence
 
 from pipeline.findings.measured import Result, standing
-from pipeline.findings.stats import Estimate, paired_difference
+from pipeline.findings.stats import Estimate
 from pipeline.params.config import Row
 
 NONE = "–"
@@ -15,53 +15,10 @@ MOST_PANELS = 24
 
 
 def contenders(ranked: Sequence[Result]) -> list[Result]:
-    """The rows that can be the best: selected on validation images, or, where none of these finished, all that did."""
-    finished = [result for result in ranked if result.estimate("test_accuracy")]
-    return [result for result in finished if not result.leaking] or finished
-
-
-def answer(ranked: Sequence[Result]) -> str:
-    """One sentence: which row is ahead, and whether the seeds tell it apart from the runner-up.
-
-    Args:
-        ranked: rows of one data set, best first.
-    """
-    rivals = contenders(ranked)
-    if not rivals:
-        return "No run finished, so there is no answer."
-    best, *others = rivals
-    scope = ""
-    if best.leaking:
-        which = "all rows" if all(result.leaking for result in ranked) else "all rows that finished"
-        scope = f"by accuracies that are optimistic, since {which} were selected on test images, "
-    elif any(result.leaking for result in ranked):
-        scope = "among the rows selected on validation images, "
-    count = f"{len(best.runs) - len(best.failures)} of {len(best.runs)} runs"
-    failed = f" over the {count} that finished" if best.failures else ""
-    accuracy = f"{percent(best.estimate('test_accuracy'))} %{failed}"
-    margin = _margin(best, others[0]) if others else "but no other row can be compared with it."
-    text = f"{scope}`{best.name}` has the highest mean test accuracy, {accuracy}, {margin}"
-    return text[0].upper() + text[1:]
-
-
-def _margin(best: Result, second: Result) -> str:
-    runner_up = f"the runner-up `{second.name}`"
-    difference = paired_difference(best.values("test_accuracy"), second.values("test_accuracy"))
-    if difference is None:
-        return f"but it has no seed in common with {runner_up}, so nothing tells them apart."
-    points, n = signed(100 * difference.mean), difference.n
-    if difference.low is None or difference.high is None:
-        return f"but one common seed, {points} points to {runner_up}, cannot tell them apart."
-    if difference.half_width == 0:
-        same = f"but its difference to {runner_up} is {points} points in each of {n} common seeds"
-        return f"{same}, which leaves no spread to estimate an interval from."
-    ends = f"{signed(100 * difference.low)} to {signed(100 * difference.high)}"
-    measured = f"its paired difference to {runner_up}, {points} points (95 % interval {ends})"
-    if difference.low > 0:
-        return f"and {measured}, excludes zero over {n} common seeds."
-    if difference.high < 0:
-        return f"but {measured}, is negative over the {n} common seeds, so the order is not settled."
-    return f"but {measured}, includes zero: {n} seeds cannot tell them apart."
+    """The rows that can be the best: selected on validation images, or, where no run of these finished, all rows; none
+    where no run finished at all."""
+    fair = [result for result in ranked if not result.leaking]
+    return next((rows for rows in (fair, list(ranked)) if any(result.finished for result in rows)), [])
 
 
 def sentence(row: Row) -> str:
@@ -129,6 +86,5 @@ def outcome(result: Result) -> str:
 
 
 def place(result: Result, group: Sequence[Result]) -> str:
-    """The rank among the rows of one data set; NONE where no run finished."""
-    better = sum(standing(other) < standing(result) for other in group)
-    return str(1 + better) if result.estimate("test_accuracy") else NONE
+    """The rank among the rows of one data set."""
+    return str(1 + sum(standing(other) < standing(result) for other in group))

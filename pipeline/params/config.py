@@ -7,7 +7,9 @@ changes what the row means.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -18,7 +20,7 @@ from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.params import contrasts, vocabulary
 from pipeline.params.complaints import complain, reference
-from pipeline.params.quantities import QUANTITIES, quantity
+from pipeline.params.quantities import QUANTITIES, quantity, target_of
 from pipeline.params.schema import NAME, Fraction, Model, Positive, Seeds
 from pipeline.params.tuning import Tuning
 from pipeline.text import nearest, one_line, show
@@ -313,13 +315,45 @@ class TunedRow(Row):
         return content
 
 
+Named = Annotated[str, Field(pattern=NAME)]
+
+
+class Answer(Model):
+    """A sentence of a study's answer, with what was measured in its braces."""
+
+    says: str = Field(min_length=1, description="the sentence, with a name in braces for each number: costs {cost}")
+    of: dict[Named, str] = Field(
+        min_length=1, description="by that name a metric and a sum of rows, such as 'accuracy: plain - bn'"
+    )
+
+    @model_validator(mode="after")
+    def _names_are_told(self) -> Answer:
+        try:
+            told = {name for _, name, _, _ in Formatter().parse(self.says) if name is not None}
+        except ValueError as error:
+            raise ValueError(f"says: {error}") from None
+        if told != self.of.keys():
+            raise ValueError(f"says has {_braces(told)} and of has {_braces(self.of)}; each name in both")
+        return self
+
+
+def _braces(names: Iterable[str]) -> str:
+    return " ".join(f"{{{name}}}" for name in sorted(names)) or "none"
+
+
 class Study(Model):
     """Rows that are compared with each other: one report, one MLflow experiment."""
 
     title: str = Field(min_length=1, description="heading of the report")
     question: str = Field(min_length=1, description="what the study asks, one or two sentences")
     targets: list[Annotated[float, Field(gt=0, le=1)]] = Field(
-        default=[], description="validation accuracies, fractions; the report counts the epochs to each"
+        default=[], description="validation accuracies, fractions; the report and claims count the epochs to each"
+    )
+    answers: list[Answer] = Field(
+        default=[], max_length=3, description="what answers the question, beside what batch norm and dropout add"
+    )
+    note: str | None = Field(
+        default=None, min_length=1, description="what a reader must know of how the study was made"
     )
 
     @field_validator("targets")
@@ -328,9 +362,6 @@ class Study(Model):
         if targets != sorted(set(targets)):
             raise ValueError("each target once, in rising order")
         return targets
-
-
-Named = Annotated[str, Field(pattern=NAME)]
 
 
 class Claim(Model):
@@ -399,9 +430,12 @@ def _check_references(params: Params) -> None:
     for name in params.studies:
         if not params.of_study(name):
             raise UserError(f"studies.{name}: no row belongs to it; write one with 'study: {name}' or remove it")
+        for place, answer in enumerate(params.studies[name].answers):
+            for part, text in answer.of.items():
+                _check_contrast(params, name, text, f"studies.{name}.answers.{place}.of.{part}", contrasts.parse_sum)
     for name, claim in params.claims.items():
         for study, contrast in claim.tests.items():
-            _check_test(params, study, contrast, f"claims.{name}.tests.{study}")
+            _check_contrast(params, study, contrast, f"claims.{name}.tests.{study}", contrasts.parse)
 
 
 def _check_row(key: str, row: Row, params: Params) -> None:
@@ -441,16 +475,22 @@ def _check_tuned(key: str, row: TunedRow, params: Params) -> None:
         _check_row(where, corner, params)
 
 
-def _check_test(params: Params, study: str, text: str, path: str) -> None:
+def _check_contrast(
+    params: Params, study: str, text: str, path: str, parse: Callable[[str], contrasts.Contrast]
+) -> None:
     """Whether a contrast can be evaluated in a study."""
     if study not in params.studies:
         raise UserError(f"{path}: no study '{study}'{nearest(study, params.studies)}")
     try:
-        contrast = contrasts.parse(text)
+        contrast = parse(text)
     except contrasts.ContrastError as error:
         raise UserError(f"{path}: {error}") from None
     if quantity(contrast.metric) is None:
         raise UserError(f"{path}: no metric '{contrast.metric}'{nearest(contrast.metric, QUANTITIES)}")
+    targets = params.studies[study].targets
+    if (target := target_of(contrast.metric)) and target not in targets:
+        known = ", ".join(map(str, targets)) or "none"
+        raise UserError(f"{path}: {target} is no target of the study; studies.{study}.targets has {known}")
     rows = list(params.of_study(study))
     for name in contrast.rows:
         if name not in rows:

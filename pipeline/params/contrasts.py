@@ -66,10 +66,7 @@ def parse(text: str) -> Contrast:
     Raises:
         ContrastError: it has no meaning.
     """
-    metric, colon, comparison = text.partition(":")
-    if not colon or not metric.strip():
-        raise ContrastError(f"{one_line(text)}: a metric and a colon stand first, as in 'accuracy: bn > plain'")
-    parser = _Parser(comparison)
+    metric, parser = _begin(text)
     try:
         sides, ends, sign = parser.comparison()
     except RecursionError:
@@ -83,7 +80,32 @@ def parse(text: str) -> Contrast:
     for_all, each_step = (
         tuple(Sum().plus(part, 1 if sign[0] == "<" else -1) for part in sums) for sums in (parts, steps)
     )
-    return Contrast(metric.strip(), tuple(dict.fromkeys(parser.rows)), for_all, each_step, tolerant=sign.endswith("="))
+    return Contrast(metric, tuple(dict.fromkeys(parser.rows)), for_all, each_step, tolerant=sign.endswith("="))
+
+
+def parse_sum(text: str) -> Contrast:
+    """Reads what an answer tells, a contrast without a comparison: "accuracy: bn - plain".
+
+    Raises:
+        ContrastError: it has no meaning.
+    """
+    metric, parser = _begin(text)
+    try:
+        total = parser.sum()
+    except RecursionError:
+        raise ContrastError("too many brackets") from None
+    if parser.next:
+        raise parser.error("the end expected")
+    if not total.weights:
+        raise ContrastError(f"{one_line(text)}: compares a row with itself, or names none")
+    return Contrast(metric, tuple(dict.fromkeys(parser.rows)), (total,))
+
+
+def _begin(text: str) -> tuple[str, "_Parser"]:
+    metric, colon, rest = text.partition(":")
+    if not colon or not metric.strip():
+        raise ContrastError(f"{one_line(text)}: a metric and a colon stand first, as in 'accuracy: bn > plain'")
+    return metric.strip(), _Parser(rest)
 
 
 def _rise(sides: list[Sum]) -> Sum:

@@ -29,7 +29,7 @@ class Quantity:
 
     Args:
         meaning: in words, as a table shows it.
-        read: its values by seed, of the runs that finished.
+        read: its values by seed, of the runs that finished; or the column of seeds.csv that has them.
         unit: of the number times `scale`.
         scale: from the stored number to a reader's: 100 for fractions.
         digits: decimals that a reader wants.
@@ -41,7 +41,7 @@ class Quantity:
     """
 
     meaning: str
-    read: Callable[[Any], dict[int, float]]
+    read: Callable[[Any], dict[int, float]] | str
     unit: str = ""
     scale: float = 1.0
     digits: int = 4
@@ -49,14 +49,13 @@ class Quantity:
     step: Callable[[Any], float] | None = None
     of_failed: Callable[[Any], float] | None = None
 
+    def values(self, result: Any) -> dict[int, float]:
+        """Its values by seed, of the runs that finished."""
+        return result.values(self.read) if isinstance(self.read, str) else self.read(result)
+
     def resolution(self, result: Any) -> float:
         """The step of a row's values, in the stored unit; 0 where there is none."""
         return self.step(result) if self.step else 0.0
-
-
-def _column(name: str) -> Callable[[Measured], dict[int, float]]:
-    """A column of seeds.csv."""
-    return lambda result: result.values(name)
 
 
 def _guessed_accuracy(result: Measured) -> float:
@@ -124,24 +123,21 @@ def _by_seed(result: Measured, values: list[Any]) -> dict[int, Any]:
 
 
 QUANTITIES = {
-    "accuracy": _accuracy("test accuracy", _column("test_accuracy"), step=_image("test")),
-    "loss": _loss("test loss", _column("test_loss")),
-    "auc": _auc("test AUC", _column("test_auc")),
-    "auc_keras": _auc("test AUC as Keras estimates it", _column("test_auc_keras")),
-    "auc_macro": _auc("test AUC, mean over classes", _column("test_auc_macro")),
-    "ece": _fraction("expected calibration error of the test images", _column("test_ece")),
-    "train_accuracy": _accuracy(
-        "training accuracy in test mode", _column("final_train_accuracy"), step=_image("train")
-    ),
-    "train_loss": _loss("training loss in test mode", _column("final_train_loss")),
-    "val_accuracy": _accuracy("validation accuracy", _column("final_val_accuracy"), step=_image("validation")),
-    "val_loss": _loss("validation loss", _column("final_val_loss")),
-    "gap_accuracy": _fraction(
-        "training accuracy − validation accuracy", _column("gap_accuracy"), step=_image("validation")
-    ),
-    "gap_loss": _nats("training loss − validation loss", _column("gap_loss")),
-    "epochs": _epochs("epochs trained", _column("epochs")),
-    "best_epoch": _epochs("epoch of the kept weights", _column("best_epoch")),
+    "accuracy": _accuracy("test accuracy", "test_accuracy", step=_image("test")),
+    "loss": _loss("test loss", "test_loss"),
+    "auc": _auc("test AUC", "test_auc"),
+    "auc_macro": _auc("test AUC, mean over classes", "test_auc_macro"),
+    "ece": _fraction("expected calibration error of the test images", "test_ece"),
+    "train_accuracy": _accuracy("training accuracy in test mode", "final_train_accuracy", step=_image("train")),
+    "train_loss": _loss("training loss in test mode", "final_train_loss"),
+    "train_auc": _auc("training AUC in test mode", "final_train_auc"),
+    "val_accuracy": _accuracy("validation accuracy", "final_val_accuracy", step=_image("validation")),
+    "val_loss": _loss("validation loss", "final_val_loss"),
+    "val_auc": _auc("validation AUC", "final_val_auc"),
+    "gap_accuracy": _fraction("training accuracy − validation accuracy", "gap_accuracy", step=_image("validation")),
+    "gap_loss": _nats("training loss − validation loss", "gap_loss"),
+    "epochs": _epochs("epochs trained", "epochs"),
+    "best_epoch": _epochs("epoch of the kept weights", "best_epoch"),
     "unsteadiness": _nats("mean change of the validation loss per epoch, second half of training", _unsteadiness),
     "shift": Quantity(
         "natural logarithm of the variance shift, the mean over layers of max(real/moving, moving/real)",
@@ -165,21 +161,35 @@ QUANTITIES = {
 }
 """By name. A number that another stage measures for each run becomes comparable by a line here."""
 
+ACCURACY = QUANTITIES["accuracy"]
+
+COLUMNS = {found.read: found for found in QUANTITIES.values() if isinstance(found.read, str)}
+"""The quantities that are columns of seeds.csv, by column."""
+
 TARGET = re.compile(r"epochs_to_(0?\.\d+)")
 CLASS = "class_accuracy_"
+
+
+def target_of(name: str) -> float | None:
+    """The accuracy that a quantity counts the epochs to; None if it counts none."""
+    target = TARGET.fullmatch(name)
+    return float(target[1]) if target else None
+
+
+def of_column(name: str) -> Quantity | None:
+    """The quantity that a column of seeds.csv holds, None if there is none."""
+    return quantity(name) if name.startswith(CLASS) else COLUMNS.get(name)
 
 
 def quantity(name: str) -> Quantity | None:
     """The quantity of that name, None if there is none.
 
-    Beside those of QUANTITIES, `epochs_to_0.9` for any target, and `class_accuracy_<class>`.
+    Beside those of QUANTITIES, `epochs_to_0.9` for a target of the study, and `class_accuracy_<class>`.
     """
     if name.startswith(CLASS):
         meaning = f"test accuracy of class {name.removeprefix(CLASS)}"
-        return _accuracy(
-            meaning, _column(name), step=lambda result: len(result.spec["classes"]) * _image("test")(result)
-        )
-    if target := TARGET.fullmatch(name):
-        meaning = f"epochs to {100 * float(target[1]):g} % validation accuracy"
-        return _epochs(meaning, partial(_epochs_to, float(target[1])), of_failed=lambda result: result.row.epochs + 1)
+        return _accuracy(meaning, name, step=lambda result: len(result.spec["classes"]) * _image("test")(result))
+    if target := target_of(name):
+        meaning = f"epochs to {100 * target:g} % validation accuracy"
+        return _epochs(meaning, partial(_epochs_to, target), of_failed=lambda result: result.row.epochs + 1)
     return QUANTITIES.get(name)

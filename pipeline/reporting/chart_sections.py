@@ -11,7 +11,7 @@ from pipeline.findings.measured import Result
 from pipeline.findings.predictions import Predictions
 from pipeline.findings.stats import Estimate, improvement
 from pipeline.findings.wording import named, percent, place
-from pipeline.params.quantities import QUANTITIES
+from pipeline.params.quantities import ACCURACY
 from pipeline.reporting import markdown
 from pipeline.reporting.diagnosis_sections import shift_words, shifted
 from pipeline.reporting.elements import Section, chart
@@ -47,16 +47,16 @@ def ranked(group: Sequence[Result]) -> dict[str, Any]:
     """Data of a chart of dots: accuracies in percent."""
     lines = []
     for result in group:
-        estimate, published = result.estimate("test_accuracy"), result.row.published
+        published = result.row.published
         failed = f", {len(result.failures)} of {len(result.runs)} failed" if result.failures else ""
         line = {
             "name": f"{place(result, group)}  {named(result)}",
-            "note": f"{percent(estimate)}{failed}" if estimate else "no run finished",
-            "values": [[seed, 100 * value] for seed, value in result.values("test_accuracy").items()],
+            "note": f"{percent(result.accuracy)}{failed}",
+            "values": [[seed, 100 * value] for seed, value in result.measure(ACCURACY).items()],
             "published": 100 * published.accuracy if published and published.accuracy is not None else None,
             "marked": result.leaking,
         }
-        lines.append(line | _ends(estimate, 100))
+        lines.append(line | _ends(result.accuracy, 100))
     return {"label": "Test accuracy, %", "each": "seed", "lines": lines}
 
 
@@ -76,7 +76,7 @@ def comparisons(found: Findings) -> Section | None:
 
 
 def _wins(group: list[Result]) -> dict[str, Any]:
-    accuracies = [result.measure(QUANTITIES["accuracy"]) for result in group]
+    accuracies = [result.measure(ACCURACY) for result in group]
     values = [[None if a is b else _share(a, b) for b in accuracies] for a in accuracies]
     places = [str(1 + column) for column in range(len(group))]
     names = [f"{column}  {named(result)}" for column, result in zip(places, group, strict=True)]

@@ -53,15 +53,15 @@ class Dots:
 
     Args:
         name: of the row.
-        values: test accuracy of each finished run, fractions.
-        estimate: their mean and interval; None where no run finished.
+        values: test accuracy of each run, fractions; of one that failed, that of a guess.
+        estimate: their mean and interval.
         published: what a publication reports, a fraction.
         leaking: selected on test images.
     """
 
     name: str
     values: Sequence[float]
-    estimate: Estimate | None
+    estimate: Estimate
     published: float | None
     leaking: bool
 
@@ -116,11 +116,9 @@ def dots_figure(groups: Mapping[str, Sequence[Dots]]) -> Figure:
 def _range(lines: Sequence[Dots]) -> tuple[float, float]:
     """Ends of the axis in percent: all runs, and of the intervals what keeps the runs readable."""
     shown = [100 * value for line in lines for value in (*line.values, line.published) if value is not None]
-    if not shown:
-        return 0.0, 100.0
     low, high = min(shown), max(shown)
     room = max((high - low) / 2, 0.5)
-    bounds = [line.estimate for line in lines if line.estimate and line.estimate.half_width is not None]
+    bounds = [line.estimate for line in lines if line.estimate.half_width is not None]
     left = max(low - room, min([low, *(100 * (bound.low or 0) for bound in bounds)]))
     right = min(high + room, max([high, *(100 * (bound.high or 0) for bound in bounds)]))
     edge = max((right - left) / 30, 0.1)
@@ -133,17 +131,13 @@ def _label(line: Dots) -> str:
 
 def _draw_dots(axes: Axes, place: int, line: Dots) -> None:
     colour = VERMILLION if line.leaking else BLUE
-    if line.estimate is None:
-        left = axes.get_yaxis_transform()
-        axes.annotate("no run finished", (0.01, place), xycoords=left, va="center", color="#666666")
-    else:
-        mean, half = 100 * line.estimate.mean, 100 * (line.estimate.half_width or 0)
-        ends = [mean - half, mean + half]
-        axes.plot(ends, [place, place], color=colour, alpha=0.3, linewidth=8, solid_capstyle="butt")
-        axes.plot(mean, place, "|", color=colour, markersize=14, markeredgewidth=2)
-        # Equal values would hide each other, so each run keeps its own height within the line.
-        heights = place + (0.16 * np.linspace(-1, 1, len(line.values)) if len(line.values) > 1 else np.zeros(1))
-        axes.plot([100 * value for value in line.values], heights, "o", color=colour, markersize=3.5, alpha=0.85)
+    mean, half = 100 * line.estimate.mean, 100 * (line.estimate.half_width or 0)
+    ends = [mean - half, mean + half]
+    axes.plot(ends, [place, place], color=colour, alpha=0.3, linewidth=8, solid_capstyle="butt")
+    axes.plot(mean, place, "|", color=colour, markersize=14, markeredgewidth=2)
+    # Equal values would hide each other, so each run keeps its own height within the line.
+    heights = place + (0.16 * np.linspace(-1, 1, len(line.values)) if len(line.values) > 1 else np.zeros(1))
+    axes.plot([100 * value for value in line.values], heights, "o", color=colour, markersize=3.5, alpha=0.85)
     if line.published is not None:
         axes.plot(100 * line.published, place, "D", markerfacecolor="white", markeredgecolor="black", markersize=5)
 

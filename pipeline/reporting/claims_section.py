@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.findings.decisions import ALPHA
+from pipeline.findings.evidence import Evidence
 from pipeline.findings.stats import Estimate
-from pipeline.findings.verdicts import Decision, Evidence, Verdict
+from pipeline.findings.verdicts import Decision, Verdict
 from pipeline.findings.wording import NONE, cell, interval, number, signed, table
 from pipeline.params.quantities import Quantity
 from pipeline.reporting.interval_plot import Line, interval_plot

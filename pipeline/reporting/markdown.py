@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.findings import answers
+from pipeline.findings.answers import answer
 from pipeline.findings.comparisons import comparisons
 from pipeline.findings.gallery import Gallery
 from pipeline.findings.measured import Groups, Result
@@ -11,7 +13,6 @@ from pipeline.findings.verdicts import Verdict
 from pipeline.findings.wording import (
     MOST_PANELS,
     NONE,
-    answer,
     cell,
     contenders,
     interval,
@@ -27,6 +28,7 @@ from pipeline.findings.wording import (
 )
 from pipeline.params.config import PARTS, Row
 from pipeline.params.planned import PlannedStudy
+from pipeline.params.quantities import ACCURACY
 from pipeline.reporting import convergence_sections, diagnosis_sections, tuning_sections
 from pipeline.reporting.claims_section import claims_section, lead
 from pipeline.reporting.gallery_section import gallery_section
@@ -77,7 +79,9 @@ def markdown(
     parts = [
         f"# {' '.join(study.study.title.split())}",
         study.study.question.strip(),
-        *(f"**Answer{_on(groups, group)}.** {answer(group)}" for group in groups),
+        f"**Answer.** {answer(study.study, groups)}",
+        answers.NOTE,
+        f"**Note.** {study.study.note.strip()}" if study.study.note else "",
         f"**Claims.** {lead(verdicts)}" if verdicts else "",
         f"![{alt}]({study.name}/runs.svg)",
         "Every dot is a run. A bar that reaches the edge of the figure goes on beyond it.",
@@ -128,10 +132,12 @@ def _ranking(groups: Groups, group: list[Result]) -> str:
 def ranking_notes(results: list[Result]) -> str:
     """How to read the ranking, and what its intervals leave out."""
     text = (
-        "Means over the runs that finished, one per seed; ± is half the 95 % interval of the mean (Student's t)."
-        " It covers what the seed decides: initial weights, order of images, augmentation and dropout masks. It covers"
-        " neither the choice of test images nor that the best of several rows was picked afterwards. The gap compares"
-        " accuracy on training and validation images, both in test mode, for the weights that were tested."
+        "Means over seeds; ± is half the 95 % interval of the mean (Student's t). A run that failed counts as a guess,"
+        " here, in every difference and in the answer: accuracy 1/K and loss log K of K classes, AUC ½; means of other"
+        " numbers leave it out. The interval covers what the seed decides: initial weights, order of images,"
+        " augmentation and dropout masks. It covers neither the choice of test images nor that the best of several rows"
+        " was picked afterwards. The gap compares accuracy on training and validation images, both in test mode, for"
+        " the weights that were tested."
     )
     if any(result.leaking for result in results):
         text += (
@@ -181,7 +187,7 @@ def _details(groups: Groups, group: list[Result]) -> str:
     head += ["training accuracy, %", "test loss, nats", "test AUC, micro", "test AUC, macro", "test ECE, %"]
     lines = []
     for result in group:
-        difference = paired_difference(result.values("test_accuracy"), best.values("test_accuracy"))
+        difference = paired_difference(result.measure(ACCURACY), best.measure(ACCURACY))
         line = [marked(result), interval(difference, 2, 100, sign=True) if result is not best else NONE]
         line += [percent(result.estimate(f"final_{split}_accuracy")) for split in ("val", "train")]
         line += [interval(result.estimate(f"test_{key}"), 4) for key in ("loss", "auc", "auc_macro")]

@@ -11,8 +11,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipeline.findings import answers
+from pipeline.findings.answers import answer
 from pipeline.findings.findings import Findings
-from pipeline.findings.wording import answer
 from pipeline.reporting import chart_sections, sections
 from pipeline.reporting.claims_section import lead as claims_lead
 from pipeline.reporting.claims_section import tally
@@ -40,9 +41,10 @@ AFTER: Makers = {"How to reproduce": (sections.rows,)}
 def page(found: Findings) -> str:
     """The page of a study."""
     lead = [Markup("<p>{}</p>").format(found.study.study.question.strip())]
-    for group in found.groups:
-        text = Markup('<p class="answer"><strong>Answer{}.</strong> {}</p>')
-        lead.append(text.format(found.on(group[0].row.dataset), inline(answer(group))))
+    text = Markup('<p class="answer"><strong>Answer.</strong> {}</p><p class="note">{}</p>')
+    lead.append(text.format(inline(answer(found.study.study, found.groups)), inline(answers.NOTE)))
+    if found.study.study.note:
+        lead.append(Markup("<p><strong>Note.</strong> {}</p>").format(inline(found.study.study.note)))
     if found.verdicts:
         lead.append(Markup("<p><strong>Claims.</strong> {}</p>").format(inline(claims_lead(found.verdicts))))
     title = " ".join(found.study.study.title.split())
@@ -80,7 +82,8 @@ def summary(found: Findings) -> dict[str, Any]:
         "name": found.study.name,
         "title": " ".join(found.study.study.title.split()),
         "question": " ".join(found.study.study.question.split()),
-        "answers": [{"dataset": group[0].row.dataset, "answer": answer(group)} for group in found.groups],
+        "answer": answer(found.study.study, found.groups),
+        "note": found.study.study.note or "",
         "rows": len(found.results),
         "runs": sum(len(result.runs) for result in found.results),
         "failed": sum(len(result.failures) for result in found.results),

@@ -15,6 +15,7 @@ from pipeline.findings.gallery import Exhibit
 from pipeline.findings.measured import Result
 from pipeline.findings.stats import paired_difference
 from pipeline.findings.wording import NONE, contenders, interval, named, number, outcome, place, sentence
+from pipeline.params.quantities import ACCURACY
 from pipeline.reporting.elements import Cell, Section, details, exhibits, picture, table
 from pipeline.reporting.gallery_section import RULE
 from pipeline.reporting.markdown import ranking_notes
@@ -84,7 +85,7 @@ def _table(group: list[Result], on: str) -> Markup:
     columns = [*_leading_columns(group), *_metric_columns(group)]
     head = [(column.heading, column.meaning) for column in columns]
     lines = [[column.cell(result) for column in columns] for result in group]
-    return table(f"Means over the runs that finished{on}, ± half the 95 % interval", head, lines)
+    return table(f"Means over seeds{on}, ± half the 95 % interval", head, lines)
 
 
 def _leading_columns(group: list[Result]) -> Iterator[Column]:
@@ -124,7 +125,7 @@ def _published(result: Result, metric: Metric) -> Cell:
 
 
 def _difference(result: Result, best: Result) -> Cell:
-    difference = paired_difference(result.values("test_accuracy"), best.values("test_accuracy"))
+    difference = paired_difference(result.measure(ACCURACY), best.measure(ACCURACY))
     text = NONE if result is best else interval(difference, 2, 100, sign=True)
     return Cell(text, difference.mean if difference else None)
 

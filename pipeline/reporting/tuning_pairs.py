@@ -7,6 +7,7 @@ from itertools import combinations
 from pipeline.findings.measured import Result
 from pipeline.findings.stats import Estimate, paired_difference
 from pipeline.findings.wording import interval, marked, table
+from pipeline.params.quantities import ACCURACY
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def _on(group: Sequence[Pair], found: Sequence[Pair]) -> str:
 
 def order(group: Sequence[Pair]) -> str:
     """Which pairs of rows change places by mean test accuracy, and whether the seeds bear it out."""
-    before = sorted(group, key=lambda pair: -_accuracy(pair.untuned))
-    after = sorted(group, key=lambda pair: -_accuracy(pair.tuned))
+    before = sorted(group, key=lambda pair: -pair.untuned.accuracy.mean)
+    after = sorted(group, key=lambda pair: -pair.tuned.accuracy.mean)
     ranked = [[pair.untuned for pair in before], [pair.tuned for pair in after]]
     names = [" > ".join(f"`{result.name}`" for result in results) for results in ranked]
     swapped = [(first, second) for first, second in combinations(before, 2) if after.index(first) > after.index(second)]
@@ -60,16 +61,10 @@ def order(group: Sequence[Pair]) -> str:
     return f"By mean test accuracy it is {names[0]} untuned and {names[1]} tuned. {told}."
 
 
-def _accuracy(result: Result) -> float:
-    estimate = result.estimate("test_accuracy")
-    assert estimate
-    return estimate.mean
-
-
 def _swap(first: Pair, second: Pair) -> str:
     """Two rows that change places: their differences, and which of them the seeds tell from zero."""
     differences = [
-        paired_difference(one.values("test_accuracy"), other.values("test_accuracy"))
+        paired_difference(one.measure(ACCURACY), other.measure(ACCURACY))
         for one, other in ((first.untuned, second.untuned), (first.tuned, second.tuned))
     ]
     shown = " untuned, ".join(interval(difference, 2, 100, sign=True) for difference in differences)

@@ -26,8 +26,8 @@ class Champion:
 def champion(group: Sequence[Result]) -> Champion | None:
     """The row with the highest mean validation accuracy, and of this row the run with the highest.
 
-    Equal accuracies are settled by the lower validation loss. Rows that select on test images are left out,
-    because these stand for their validation images; so are rows with a failed run, unless all rows have one.
+    Equal accuracies are settled by the lower validation loss. A run that failed counts as a guess in the mean of its
+    row. Rows that select on test images are left out, because these stand for their validation images.
 
     Args:
         group: rows of one data set.
@@ -36,7 +36,6 @@ def champion(group: Sequence[Result]) -> Champion | None:
         None where no row has validation images and a run that finished.
     """
     rivals = [result for result in group if not result.leaking and result.values(ACCURACY)]
-    rivals = [result for result in rivals if not result.failures] or rivals
     if not rivals:
         return None
     best = min(rivals, key=lambda result: (-_mean(result, ACCURACY), _mean(result, LOSS)))
@@ -46,5 +45,6 @@ def champion(group: Sequence[Result]) -> Champion | None:
 
 
 def _mean(result: Result, column: str) -> float:
-    values = result.values(column).values()
-    return sum(values) / len(values)
+    estimate = result.estimate(column)
+    assert estimate is not None  # of rows with a run that finished
+    return estimate.mean

@@ -13,8 +13,9 @@ from mlflow.entities import Run
 
 from pipeline import paths
 from pipeline.errors import UserError
+from pipeline.findings.answers import answer
 from pipeline.findings.measured import Groups, Result, load
-from pipeline.findings.wording import answer, number, percent
+from pipeline.findings.wording import number, percent
 from pipeline.images import prepared
 from pipeline.params.planned import PlannedStudy, read_study
 from pipeline.running import store
@@ -53,7 +54,7 @@ def log(client: MlflowClient, experiment: str, study: str) -> None:
     text = "\n\n".join([*filter(None, notes), without_pictures(report.read_text(encoding="utf-8"))])
     client.set_tag(run_id, "mlflow.note.content", clipped(text, LONGEST_NOTE))
     client.set_terminated(run_id, "FINISHED")
-    found = "\n\n".join([*(f"**Answer.** {answer(group)}" for group in groups), *filter(None, notes)])
+    found = "\n\n".join([f"**Answer.** {answer(planned.study, groups)}", *filter(None, notes)])
     found += f"\n\n[The report and what it cost](#/experiments/{experiment}/runs/{run_id})"
     _present(client, experiment, planned, found)
 

@@ -58,7 +58,7 @@ def test_the_first_epoch_that_reaches_a_target_counts(curve: list[float], expect
         ([at(0.1, [0.9, 0.9]), at(1.0, [0.81, 0.82])], 0.1),
         ([at(0.1, [0.11, 0.13]), at(1.0, [0.1, 0.1])], None),
         ([at(0.1, [0.9, 0.9]), at(1.0, [0.95, None])], 0.1),
-        ([at(0.1, [0.5, 0.5]), at(1.0, [0.95, None])], None),
+        ([at(0.1, [0.5, 0.5]), at(1.0, [0.95, None])], 0.1),
         ([at(0.1, [None, None]), at(1.0, [None, None])], None),
     ],
 )

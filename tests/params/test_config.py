@@ -65,6 +65,10 @@ def top(**changes: Any) -> Callable[[dict[str, Any]], None]:
     return lambda content: content.update(changes)
 
 
+def answering(says: str, **of: str) -> Callable[[dict[str, Any]], None]:
+    return top(studies={"s": {"title": "S", "question": "?", "answers": [{"says": says, "of": of}]}})
+
+
 def claim(tests: dict[str, str]) -> Callable[[dict[str, Any]], None]:
     return top(claims={"c": {"says": "So it is.", "source": "Somebody", "tests": tests}})
 
@@ -216,7 +220,30 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
         claim({"s": "acuracy: r < other"}),
         ["claims.c.tests.s: no metric 'acuracy'; did you mean 'accuracy'?"],
     ),
-    "claim that is no contrast": (claim({"s": "loss: r other"}), ["claims.c.tests.s: r »other«: '<' or '>' expected"]),
+    "claim that is no contrast": (
+        claim({"s": "loss: r other"}),
+        ["claims.c.tests.s: r »other«: '<', '>', '<=' or '>=' expected"],
+    ),
+    "claim with a threshold of its own": (
+        claim({"s": "epochs_to_0.85: r < other"}),
+        ["claims.c.tests.s: 0.85 is no target of the study; studies.s.targets has none"],
+    ),
+    "answer that compares": (
+        answering("It adds {x}.", x="accuracy: r > other"),
+        ["studies.s.answers.0.of.x: r »>« other: the end expected"],
+    ),
+    "answer about an unknown row": (
+        answering("It adds {x}.", x="accuracy: r - othr"),
+        ["studies.s.answers.0.of.x: no row 'othr' in study s; did you mean 'other'?"],
+    ),
+    "answer that does not tell": (
+        answering("It adds {y}.", x="accuracy: r - other"),
+        ["studies.s.answers.0: ", "says has {y} and of has {x}; each name in both"],
+    ),
+    "answer with half a brace": (
+        answering("It adds {x.", x="accuracy: r - other"),
+        ["studies.s.answers.0: ", "says: "],
+    ),
 }
 
 

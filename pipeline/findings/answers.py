@@ -1,0 +1,194 @@
+"""A study's answer to its own question, in at most three sentences: what reports, index, MLflow and terminal say.
+
+First what the study's `answers` in params.yaml tell, and what batch normalization and dropout add where rows with
+neither, either and both are there; then, as long as there is room, which rows may be the best. A number that is not
+sure at 5 %, all numbers of the answer taken together (Holm), says so, and so does a number that a failed run decides.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.findings.comparisons import quadruples
+from pipeline.findings.decisions import ALPHA, Decision, compare, decide
+from pipeline.findings.evidence import Evidence, gather
+from pipeline.findings.measured import Groups, Result
+from pipeline.findings.stats import Estimate
+from pipeline.findings.wording import NONE, contenders, number, percent
+from pipeline.params.config import Study
+from pipeline.params.contrasts import Sum, parse_sum
+from pipeline.params.quantities import ACCURACY, Quantity, quantity
+
+MOST = 3
+"""Sentences of an answer."""
+
+MOST_NAMED = 4
+"""Rows that a sentence names; of more it says how many."""
+
+NOTE = (
+    "± is half of the 95 % interval. A number without a mark is surely not zero, at 5 % for all numbers of the answer"
+    " together; not sure: chance alone may have made it; too little to matter: surely less than half a point, or what"
+    " else the claims call negligible. In 95 % of such studies the best row is among those that may be the best."
+)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number within a sentence: a sum of rows, and what was measured for it; None where nothing was."""
+
+    quantity: Quantity
+    rows: Sequence[Result]
+    evidence: Evidence | None
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence with numbers in braces, by name."""
+
+    says: str
+    numbers: Mapping[str, Number]
+
+
+def answer(study: Study, groups: Groups) -> str:
+    """The answer as Markdown.
+
+    Args:
+        study: as planned.
+        groups: what `measured.load` gives.
+    """
+    results = {result.name: result for group in groups for result in group}
+    if not any(result.finished for result in results.values()):
+        return "No run finished, so there is no answer."
+    sentences = [*_declared(study, results), *(_both(group) for group in groups)]
+    told = _tell([sentence for sentence in sentences if sentence])
+    several = len(groups) > 1
+    best = (_best(group, f" on `{group[0].row.dataset}`" if several else "") for group in groups if contenders(group))
+    return " ".join([*told, *best][:MOST])
+
+
+def _declared(study: Study, results: Mapping[str, Result]) -> Iterator[Sentence]:
+    for one in study.answers:
+        numbers = {}
+        for name, text in one.of.items():
+            contrast = parse_sum(text)
+            found = quantity(contrast.metric)
+            assert found is not None  # the plan has checked it
+            numbers[name] = _number(found, contrast.parts[0], results)
+        yield Sentence(one.says.strip(), numbers)
+
+
+def _both(group: Sequence[Result]) -> Sentence | None:
+    """What batch normalization and dropout add, each and together, on average over all settings that have both."""
+    tables = quadruples(group)
+    if not tables:
+        return None
+    results = {result.name: result for result in group}
+
+    def added(cell: str) -> Number:
+        total = Sum()
+        for table in tables:
+            total = total.plus(Sum({table[cell].name: 1.0, table["neither"].name: -1.0}), 1 / len(tables))
+        return _number(ACCURACY, total, results)
+
+    several = f"networks without either, on average over {len(tables)} settings"
+    start = several if len(tables) > 1 else f"`{tables[0]['neither'].name}`"
+    says = (
+        f"Batch normalization alone adds {{bn}} to the test accuracy of {start}, dropout alone {{dropout}}, and both"
+        " together {both}."
+    )
+    return Sentence(says, {"bn": added("first"), "dropout": added("second"), "both": added("both")})
+
+
+def _number(found: Quantity, part: Sum, results: Mapping[str, Result]) -> Number:
+    evidence = gather(found, [part], results)
+    return Number(found, [results[row] for row in part.weights], evidence[0] if evidence else None)
+
+
+def _tell(sentences: Sequence[Sentence]) -> list[str]:
+    numbers = [one for sentence in sentences for one in sentence.numbers.values()]
+    compared = [compare([one.evidence.sample], matters=one.quantity.matters) for one in numbers if one.evidence]
+    words = iter(decide(compared) if compared else [])
+    told = []
+    for sentence in sentences:
+        shown = {
+            name: _shown(one, str(next(words).word[0])) if one.evidence else NONE
+            for name, one in sentence.numbers.items()
+        }
+        rows = {row.name: row for one in sentence.numbers.values() for row in one.rows}
+        guessed = all(one.quantity.of_failed for one in sentence.numbers.values())
+        told.append(_remarked(sentence.says.format(**shown), list(rows.values()), guessed))
+    return told
+
+
+DOUBTS = {Decision.UNDECIDED: " (not sure)", Decision.NEGLIGIBLE: " (too little to matter)"}
+
+
+def _shown(one: Number, word: str) -> str:
+    assert one.evidence
+    return measure(one.evidence.estimate, one.quantity) + DOUBTS.get(Decision(word), "")
+
+
+def measure(found: Estimate, unit: Quantity) -> str:
+    """A number with unit and interval, in as many digits as that has meaning; of a logarithm the factor."""
+    if unit.unit == "ln":
+        ends = [number(math.exp(end), 2) for end in (found.mean, found.low, found.high) if end is not None]
+        return f"{ends[0]} times" + (f" ({ends[1]} to {ends[2]})" if len(ends) > 1 else "")
+    half = unit.scale * (found.half_width or 0.0)
+    digits = min(unit.digits, max(0, 1 - math.floor(math.log10(half)))) if half else unit.digits
+    spread = "" if found.half_width is None else f" ± {number(half, digits)}"
+    return f"{number(found.mean, digits, unit.scale)}{spread} {unit.unit}".rstrip()
+
+
+def _remarked(text: str, rows: Sequence[Result], guessed: bool = True) -> str:
+    """A sentence with what is to be known of its rows: runs that failed, and rows that only guess."""
+    become = "count as guesses" if guessed else "count as guesses or are left out"
+    remarks = [
+        f"{len(row.failures)} of {len(row.runs)} runs of `{row.name}` failed and {become}"
+        for row in rows
+        if row.failures
+    ]
+    remarks += [f"`{row.name}` learns nothing" for row in rows if row.finished and not row.learns]
+    return f"{text.removesuffix('.')} ({'; '.join(remarks)})." if remarks else text
+
+
+def _best(group: Sequence[Result], where: str) -> str:
+    """Which row is ahead, and which others may be the best."""
+    rivals = contenders(group)
+    best, *others = rivals
+    scope = ""
+    if best.leaking:
+        which = "all rows" if all(result.leaking for result in group) else "all rows that finished"
+        scope = f"by accuracies that are optimistic, since {which} were selected on test images, "
+    elif any(result.leaking for result in group):
+        scope = "among the rows selected on validation images, "
+    text = f"{scope}`{best.name}` has the highest mean test accuracy{where}, {percent(best.accuracy)} %"
+    text = text[0].upper() + text[1:]
+    if not others:
+        return f"{text}; no other row can be compared with it."
+    equal = [result for result in may_be_best(rivals) if result is not best]
+    worse = len(others) - len(equal)
+    names = [f"`{result.name}`" for result in equal]
+    named = ", ".join(names)
+    if len(names) > MOST_NAMED:
+        named = f"{len(names)} of the {len(others)} other rows" if worse else f"all {len(others)} other rows"
+    if not equal:
+        told = f"surely higher than that of {f'all {worse} other rows' if worse > 1 else 'the other row'}"
+        return _remarked(f"{text}, {told}.", [best])
+    rest = f", the {f'{worse} others are' if worse > 1 else 'other is'} surely not the best" if worse else ""
+    return _remarked(f"{text}; {named} may be as good{rest}.", [best, *equal[:MOST_NAMED]])
+
+
+def may_be_best(rivals: Sequence[Result]) -> list[Result]:
+    """The rows that the seeds do not exclude from being the best: in 95 % of all studies the best row is among them.
+
+    A row is excluded where a paired one-sided test says of any other that it is better, at 5 % shared by the others
+    (multiple comparisons with the best, Hsu 1981, with Bonferroni's bound, so that rows may vary unequally).
+    """
+    level = ALPHA / max(1, len(rivals) - 1)
+    results = {result.name: result for result in rivals}
+
+    def better(other: Result, result: Result) -> bool:
+        found = gather(ACCURACY, [Sum({other.name: 1.0, result.name: -1.0})], results)
+        return bool(found) and float(found[0].sample.over()[0]) <= level
+
+    return [result for result in rivals if not any(better(other, result) for other in rivals if other is not result)]
