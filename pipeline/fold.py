@@ -91,7 +91,7 @@ def main() -> None:
     before = model.network(seed)
     after, result = folded(before)
     networks = before.to(options.device), after.to(options.device)
-    images = prepared.read(model.data, prepared.TEST)[0].to(options.device)
+    images = prepared.test(model.data)[0].to(options.device)
     gone, norms = len(result.gone), len(result.gone) + len(result.kept)
     print(f"{model.name}, seed {seed}: {gone} of {norms} norms folded")
     for name, reason in result.kept.items():

@@ -69,20 +69,17 @@ def own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared data set of three classes that differ in brightness by place: 96 train, 30 validation, 33 test."""
-    counts = {"train": 96, "validation": 30, "test": 33}
-    total = sum(counts.values())
+    """A prepared data set of three classes that differ in brightness by place: each seed draws 96 that train and 30
+    that select from 150; 33 test."""
+    pool, total = 150, 183
     draws = torch.Generator().manual_seed(1)
     labels = torch.arange(total) % 3
     images = torch.randint(0, 120, (total, 1, 8, 8), generator=draws)
     for label in range(3):
         images[labels == label, :, 2 * label : 2 * label + 3] += 90
     path = tmp_path_factory.mktemp("data") / "stripes"
-    about = {"classes": ["top", "middle", "bottom"], "source": "stripes", "counts": counts}
-    pixels = images.to(torch.uint8)
-    share = pixels[: counts["train"]].double() / 255
-    mean, std = share.mean((0, 2, 3)).float(), share.std((0, 2, 3), correction=0).float()
-    prepared.write(path, pixels, labels, about, mean=mean, std=std)
+    pixels, classes = images.to(torch.uint8), ["top", "middle", "bottom"]
+    prepared.write(path, (pixels[:pool], labels[:pool]), (pixels[pool:], labels[pool:]), classes, train=96, select=30)
     return path
 
 

@@ -15,7 +15,6 @@ from pipeline import paths
 from pipeline.images import prepared
 from pipeline.params.config import Row, Study
 from pipeline.params.planned import PlannedStudy
-from pipeline.running import store
 
 CLASSES = ["cat", "dog|wolf"]
 METRICS = [f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "auc")]
@@ -55,11 +54,9 @@ def write_table(path: Path, lines: list[dict[str, Any]]) -> None:
 
 def prepare(folder: Path, images: int, classes: Sequence[str]) -> None:
     """A prepared data set of so many test images, and a few others."""
-    counts = {"train": 2, "validation": 2, "test": images}
     pixels = torch.arange((images + 4) * 16).remainder(256).to(torch.uint8).view(-1, 1, 4, 4)
-    about = {"classes": list(classes), "source": "digits (test)", "counts": counts}
     labels = torch.arange(images + 4) % len(classes)
-    prepared.write(folder, pixels, labels, about, mean=torch.zeros(1), std=torch.ones(1))
+    prepared.write(folder, (pixels[:4], labels[:4]), (pixels[4:], labels[4:]), list(classes), train=2, select=2)
 
 
 def write_outputs(folder: Path, row: Row, accuracies: Sequence[float | None]) -> None:
@@ -142,7 +139,7 @@ def write_diagnosis(folder: Path, rows: dict[str, Row], failed: Collection[tuple
 def _tested(row: Row) -> tuple[NDArray[np.int64], list[str]]:
     """Labels of the test images, and the names of the classes."""
     data = paths.prepared(row.dataset)
-    return np.ascontiguousarray(prepared.read_arrays(data, prepared.TEST)[1]), prepared.info(data).classes
+    return np.ascontiguousarray(prepared.test_arrays(data)[1]), prepared.info(data).classes
 
 
 def _logits(labels: NDArray[Any], accuracy: float, classes: int, draws: np.random.Generator) -> NDArray[np.float32]:
@@ -166,9 +163,9 @@ def _write(
     write_table(folder / "seeds.csv", seeds)
     write_table(folder / "curves.csv", curves)
     save_file(logits, folder / "logits.safetensors")
-    images = {"train": 1000, "validation": 60, "test": len(logits["labels"])}
-    digest = store.data_digest(paths.prepared(row.dataset))
+    images = {"pool": 2000, "train": 1000, "validation": 60, "test": len(logits["labels"])}
+    digest = prepared.digest(paths.prepared(row.dataset))
     spec = {"data": digest, "code": "c" * 32, "row": row.model_dump(mode="json", exclude={"published"})}
-    spec |= {"classes": classes, "images": images, "source": "digits (test)"}
+    spec |= {"classes": classes, "images": images}
     (folder / "spec.json").write_text(json.dumps(spec))
     (folder / "metrics.json").write_text("{}")

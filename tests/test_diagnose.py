@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from models import build
 from pipeline import diagnose, paths
 from pipeline.errors import UserError
+from pipeline.images import prepared
+from pipeline.images.draws import Subset
 from pipeline.measures import diagnosis, modes, recalibrate, shift
 from pipeline.params.config import Row, Study
 from pipeline.params.planned import PlannedStudy
-from pipeline.running import store
 from pipeline.training import results, run
 
 MakeRow = Callable[..., Row]
@@ -81,11 +82,12 @@ def test_exact_statistics_are_those_of_all_values(make_row: MakeRow) -> None:
 def test_training_mode_is_that_of_training_and_changes_nothing(make_row: MakeRow) -> None:
     """Broken: dropout or batch statistics would be missing, or a measure would spoil those after it."""
     images = next(batches(1, 32))
+    subset = Subset.of(images, torch.zeros(32))
     for words, noisy in (({"each": "conv act", "end": "pool", "head": "dense act"}, False), ({}, True)):
         layers = network(make_row(**words))
         before = {key: value.clone() for key, value in layers.state_dict().items()}
-        logits, which = modes.noisy_logits(layers, images, 12, seed=0)
-        again, _ = modes.noisy_logits(layers, images, 12, seed=0)
+        logits, which = modes.noisy_logits(layers, subset, 12, seed=0)
+        again, _ = modes.noisy_logits(layers, subset, 12, seed=0)
         assert len(which) == len(set(which.tolist())) == 24
         assert torch.equal(logits, again)
         with torch.inference_mode():
@@ -141,7 +143,7 @@ class Project:
             if not folder.exists():
                 folder.mkdir(parents=True)
                 run.train(row, seed, self.data, folder, lambda _: None)
-        spec = {"row": row.model_dump(exclude={"published"}), "data": store.data_digest(self.data), "code": "c"}
+        spec = {"row": row.model_dump(exclude={"published"}), "data": prepared.digest(self.data), "code": "c"}
         results.write(spec, folders, self.data, paths.RUNS / "s" / name, self.folder / "draft")
         self.rows[name] = row
 

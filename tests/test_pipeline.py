@@ -168,7 +168,7 @@ def test_the_logged_model_predicts(project: Project, monkeypatch: pytest.MonkeyP
     mlflow.set_tracking_uri(uri)
     found = project.mlflow_run("tiny", "a")
     model = pytorch.load_model(f"runs:/{found.info.run_id}/model")
-    images, _ = prepared.read(project.folder / "data" / "digits", prepared.TEST)
+    images, _ = prepared.test(project.folder / "data" / "digits")
     logits = load_file(project.folder / "runs" / "tiny" / "a" / "logits.safetensors")["seed-0"]
     with torch.inference_mode():
         torch.testing.assert_close(model(images.float()), logits)
@@ -189,7 +189,7 @@ def test_anyones_picture_is_classified(project: Project) -> None:
 
     from pipeline.images import prepared
 
-    images, _ = prepared.read_arrays(project.folder / "data" / "digits", prepared.TEST)
+    images, _ = prepared.test_arrays(project.folder / "data" / "digits")
     Image.fromarray(images[0, 0]).save(project.folder / "picture.png")
     logits = load_file(project.folder / "runs" / "tiny" / "a" / "logits.safetensors")["seed-0"][0]
     found = project.mlflow_run("tiny", "a")

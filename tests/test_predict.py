@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 from pipeline import fold, paths, predict
 from pipeline.images import folders, prepared
 from pipeline.params.config import Folder, Row
-from pipeline.running import store
 from pipeline.storage import read_json, write_atomically, write_json
 from pipeline.tracking import trained
 from pipeline.training import results, run
@@ -41,7 +40,7 @@ def made(data: Path, make_row: Callable[..., Row], tmp_path_factory: pytest.Temp
         failed = {"status": "failed", "reason": "it diverged", "epochs": 0, "best_epoch": 0, "parameters": 0}
         write_json(runs[SEEDS[-1]] / "result.json", failed)
         write_atomically(runs[SEEDS[-1]] / "curves.csv", b"epoch\n")
-        spec = {"data": store.data_digest(data), "code": "", "row": row.model_dump(exclude={"published"})}
+        spec = {"data": prepared.digest(data), "code": "", "row": row.model_dump(exclude={"published"})}
         results.write(spec, runs, data, root / "runs" / "s" / name, root / "draft")
     return root
 
@@ -83,7 +82,7 @@ def images(project: Path, tmp_path: Path) -> Path:
     """A folder with the test images as files, in their order."""
     folder = tmp_path / "images"
     folder.mkdir()
-    for number, image in enumerate(prepared.read_arrays(project / "data" / "stripes", prepared.TEST)[0]):
+    for number, image in enumerate(prepared.test_arrays(project / "data" / "stripes")[0]):
         Image.fromarray(image[0]).save(folder / f"{number:02}.png")
     return folder
 
@@ -242,6 +241,12 @@ def other_row(root: Path) -> None:
     write_json(path, spec)
 
 
+def other_images(root: Path) -> None:
+    path = root / "data" / "stripes"
+    (images, labels), test = prepared.pool(path), prepared.test(path)
+    prepared.write(path, (images.flip(3), labels), test, prepared.info(path).classes, train=96, select=30)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -252,8 +257,9 @@ def other_row(root: Path) -> None:
         ("good", spoil(b"{", "runs", "s", "good", "spec.json"), "spec.json: damaged; run 'dvc checkout --force"),
         ("good", spoil(b"x", "runs", "s", "good", "weights", "seed-0.safetensors"), "seed-0.safetensors: not the weig"),
         ("good", other_row, "seed-0.safetensors: not the weights of this row"),
-        ("good", spoil(b"x", "data", "stripes", "test.safetensors"), "data/stripes: not the images that good was tr"),
-        ("good", spoil(None, "data", "stripes", "fit.safetensors"), "data/stripes: No such file or directory; run"),
+        ("good", other_images, "data/stripes: not the images that good was trained on; run 'dvc repro'"),
+        ("good", spoil(b"x", "data", "stripes", "test.safetensors"), "data/stripes/test.safetensors: damaged"),
+        ("good", spoil(None, "data", "stripes", "fit.safetensors"), "data/stripes/fit.safetensors: not there; run"),
     ],
 )
 def test_wrong_names_and_damaged_files_are_one_line(

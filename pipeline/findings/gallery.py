@@ -134,7 +134,7 @@ def load(groups: Groups) -> list[Gallery]:
 
 def _load(group: Sequence[Result]) -> Gallery:
     data = store.checked_data(group[0].row.dataset, {result.name: result.spec["data"] for result in group})
-    images, labels = prepared.read_arrays(data, prepared.TEST)
+    images, labels = prepared.test_arrays(data)
     classes: list[str] = group[0].spec["classes"]
     opinions = [_opinion(result, labels) for result in group]
     choices = choose(

@@ -16,6 +16,7 @@ from pipeline.findings import diagnosed, predictions
 from pipeline.findings.diagnosed import Diagnosed
 from pipeline.findings.predictions import Predictions
 from pipeline.findings.stats import Estimate, mean_interval
+from pipeline.images import prepared
 from pipeline.params.config import Row, TunedRow
 from pipeline.params.planned import PlannedStudy
 from pipeline.params.quantities import Quantity, of_column
@@ -204,8 +205,8 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
 
 def _read_spec(path: Path) -> dict[str, Any]:
     spec = json.loads(path.read_bytes())
-    images = {split: spec["images"][split] for split in ("train", "validation", "test")}
-    return {key: spec[key] for key in ("data", "code", "row", "classes", "source")} | {"images": images}
+    images = {part: spec["images"][part] for part in prepared.COUNTS}
+    return {key: spec[key] for key in ("data", "code", "row", "classes")} | {"images": images}
 
 
 def _read_runs(path: Path) -> list[Run]:

@@ -21,6 +21,22 @@ def contenders(ranked: Sequence[Result]) -> list[Result]:
     return next((rows for rows in (fair, list(ranked)) if any(result.finished for result in rows)), [])
 
 
+def coverage(results: Iterable[Result]) -> str:
+    """What the intervals cover, in one sentence: what differs from seed to seed, and what is the same for all."""
+    drawn: dict[str, str] = {}
+    for result in results:
+        images = result.spec["images"]
+        parts = [part for part in ("training", "validation") if 0 < images[part.replace("ing", "")] < images["pool"]]
+        drawn[f"`{result.row.dataset}`"] = " and ".join(parts)
+    others = "".join(f", other {parts} images of {dataset}" for dataset, parts in drawn.items() if parts)
+    same = " and ".join(dataset for dataset, parts in drawn.items() if not parts)
+    kept = f"the training images of {same} and " if same else ""
+    return (
+        f"It covers what each seed has of its own: other initial weights, order of images, augmentation and dropout"
+        f" masks{others}; {kept}the test images are the same for all seeds."
+    )
+
+
 def sentence(row: Row) -> str:
     """The row's network, short."""
     return " · ".join(row.parts().values())

@@ -1,16 +1,17 @@
 """The prepared files of a data set: what `prepare` writes and all later stages read.
 
-    <name>/fit.safetensors    images  uint8 n×C×H×W, labels  int64 n: training images, then validation images
-                              mean    float32 C,     std     float32 C: of the training images
+    <name>/fit.safetensors    images  uint8 n×C×H×W, labels  int64 n: the pool from which each seed draws its training
+                              and validation images, see draws.py
     <name>/test.safetensors   images, labels: test images
 
 Test images have a file of their own, so that tuning, which is given the other alone, cannot reach them.
 Files are mapped into memory: all processes of a machine share one copy.
 """
 
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
-SPLITS = ("train", "validation", "test")
-"""Names of the splits, in the order of their numbers."""
+COUNTS = ("pool", "train", "validation", "test")
+"""What is counted of a data set: images in the pool, those of it that a seed trains on and selects by, test images."""
 
 FIT_FILE, TEST_FILE = "fit.safetensors", "test.safetensors"
 
@@ -39,11 +39,8 @@ class Info:
     """What there is to know of a data set without its images."""
 
     classes: list[str]
-    source: str  #: where the images come from, in words
-    mean: "Tensor"  #: float32, C: of the training pixels on the scale 0..1
-    std: "Tensor"  #: float32, C: their deviation; 1 for a channel that is constant
     shape: tuple[int, int, int]  #: C, H, W
-    counts: dict[str, int]  #: images of each split
+    counts: dict[str, int]  #: images by COUNTS
 
 
 def info(path: Path) -> Info:
@@ -56,44 +53,68 @@ def info(path: Path) -> Info:
         UserError: absent or damaged.
     """
     with _opened(path / FIT_FILE) as (file, about):
-        shape = tuple(file.get_slice("images").get_shape()[1:])
-        counts = {name: about["counts"][name] for name in SPLITS}
-        return Info(about["classes"], about["source"], file.get_tensor("mean"), file.get_tensor("std"), shape, counts)
+        return Info(about["classes"], tuple(file.get_slice("images").get_shape()[1:]), about["counts"])
 
 
-def read(path: Path, split: int) -> "tuple[Tensor, Tensor]":
-    """The images, uint8 n×C×H×W, and labels, int64 n, of one split, as views into the mapped file.
+def pool(path: Path) -> "tuple[Tensor, Tensor]":
+    """The images that train and select, uint8 n×C×H×W, and their labels, int64 n, as views into the mapped file.
 
     Args:
         path: a folder that `prepare` wrote.
-        split: TRAIN, VALIDATION or TEST.
 
     Raises:
         UserError: absent or damaged.
     """
-    return _read(path, split, "pt")
+    return _read(path / FIT_FILE, "pt")
 
 
-def read_arrays(path: Path, split: int) -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
-    """The same as NumPy arrays, for stages that need no torch and do not wait for its import."""
-    return _read(path, split, "numpy")
+def test(path: Path) -> "tuple[Tensor, Tensor]":
+    """The same of the test images."""
+    return _read(path / TEST_FILE, "pt")
 
 
-def _read(path: Path, split: int, framework: str) -> Any:
-    with _opened(path / (TEST_FILE if split == TEST else FIT_FILE), framework) as (file, about):
-        train = about["counts"]["train"]
-        rows = {TRAIN: slice(0, train), VALIDATION: slice(train, None), TEST: slice(None)}[split]
-        return file.get_tensor("images")[rows], file.get_tensor("labels")[rows]
+def test_arrays(path: Path) -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
+    """The test images as NumPy arrays, for stages that need no torch and do not wait for its import."""
+    return _read(path / TEST_FILE, "numpy")
 
 
-def write(path: Path, images: "Tensor", labels: "Tensor", about: dict[str, Any], **statistics: "Tensor") -> None:
+def _read(path: Path, framework: str) -> Any:
+    with _opened(path, framework) as (file, _):
+        return file.get_tensor("images"), file.get_tensor("labels")
+
+
+def digest(path: Path, files: Iterable[str] = (FIT_FILE, TEST_FILE)) -> str:
+    """MD5 of all that can change a number: images, labels, classes and counts, wherever the images come from.
+
+    Args:
+        path: a folder that `prepare` wrote.
+        files: those of its files that count.
+
+    Raises:
+        UserError: absent or damaged.
+    """
+    whole = hashlib.md5()
+    for name in files:
+        with _opened(path / name, "numpy") as (file, about):
+            tensors = {key: file.get_tensor(key) for key in ("images", "labels")}
+            shapes = {key: [str(tensor.dtype), *tensor.shape] for key, tensor in tensors.items()}
+            whole.update(json.dumps([about, shapes], sort_keys=True).encode())
+            for tensor in tensors.values():
+                whole.update(tensor)
+    return whole.hexdigest()
+
+
+def write(
+    path: Path, fit: "tuple[Tensor, Tensor]", test: "tuple[Tensor, Tensor]", classes: list[str], train: int, select: int
+) -> None:
     """Writes a data set, all or nothing.
 
     Args:
         path: the folder to write; what was there is replaced.
-        images, labels: sorted by split.
-        about: `classes`, `source`, and `counts` of images by split.
-        statistics: `mean` and `std` of the training images.
+        fit: images and labels of the pool.
+        test: images and labels that test.
+        classes: names.
+        train, select: how many images of the pool a seed trains on, and how many it selects by.
 
     Raises:
         UserError: the disk is full or not writable.
@@ -101,16 +122,15 @@ def write(path: Path, images: "Tensor", labels: "Tensor", about: dict[str, Any],
     from safetensors.torch import save_file
 
     draft = path.with_name(f".{path.name}.draft")
+    counts = dict(zip(COUNTS, (len(fit[1]), train, select, len(test[1])), strict=True))
     # One key only: safetensors writes several in random order.
-    metadata = {"dataset": json.dumps(about, sort_keys=True)}
-    fit = about["counts"]["train"] + about["counts"]["validation"]
+    metadata = {"dataset": json.dumps({"classes": classes, "counts": counts}, sort_keys=True)}
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        save_file({"images": images[:fit], "labels": labels[:fit]} | statistics, draft / FIT_FILE, metadata)
-        save_file({"images": images[fit:], "labels": labels[fit:]}, draft / TEST_FILE, metadata)
-        for file in draft.iterdir():
-            file.chmod(0o644)  # safetensors lets nobody but the owner read it
+        for name, (images, labels) in ((FIT_FILE, fit), (TEST_FILE, test)):
+            save_file({"images": images, "labels": labels}, draft / name, metadata)
+            (draft / name).chmod(0o644)  # safetensors lets nobody but the owner read it
         shutil.rmtree(path, ignore_errors=True)
         draft.replace(path)
     except (OSError, SafetensorError) as error:
@@ -126,10 +146,9 @@ def _opened(path: Path, framework: str = "pt") -> Iterator[tuple[Any, dict[str, 
     try:
         with safe_open(path, framework=framework) as file:
             about = json.loads(file.metadata()["dataset"])
-            counts = [about["counts"][name] for name in SPLITS]
-            if file.get_slice("images").get_shape()[0] != (
-                counts[TEST] if path.name == TEST_FILE else counts[TRAIN] + counts[VALIDATION]
-            ):
+            pool, train, validation, test = (about["counts"][name] for name in COUNTS)
+            found = file.get_slice("images").get_shape()[0]
+            if found != (test if path.name == TEST_FILE else pool) or train + validation > pool:
                 raise ValueError("the counts do not add up")
             yield file, about
     except (FileNotFoundError, NotADirectoryError):

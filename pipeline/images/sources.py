@@ -26,7 +26,7 @@ STALLED = 60.0
 
 @dataclass(frozen=True)
 class Images:
-    """All images of a source, in an order that does not change."""
+    """All images of a source."""
 
     images: Tensor  #: uint8, N×C×H×W
     labels: Tensor  #: int64, N: indices into the classes
@@ -49,13 +49,6 @@ def load(name: str, dataset: Digits | Torchvision | Folder) -> Images:
             return Images(*folders.read(name, dataset, show))
     images = _digits() if isinstance(dataset, Digits) else _torchvision(name, dataset)
     return replace(images, images=_resize(images.images, dataset.size)) if dataset.size else images
-
-
-def describe(dataset: Digits | Torchvision | Folder) -> str:
-    """The source in words, the same on every machine."""
-    if isinstance(dataset, Torchvision):
-        return f"{dataset.name} (torchvision)"
-    return "digits (scikit-learn)" if isinstance(dataset, Digits) else "folder"
 
 
 def _digits() -> Images:
@@ -84,7 +77,9 @@ def _torchvision(name: str, dataset: Torchvision) -> Images:
     pixels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
     labels = torch.cat([torch.as_tensor(half.targets) for half in halves])
     test = torch.arange(len(labels)) >= len(halves[0].targets)
-    return Images(torch.from_numpy(np.ascontiguousarray(pixels)), labels.long(), test, list(halves[0].classes))
+    # As folders of these images would be called: MNIST's "0 - zero" is 0, and no name holds a slash.
+    classes = [name.partition(" - ")[0].replace("/", "-") for name in halves[0].classes]
+    return Images(torch.from_numpy(np.ascontiguousarray(pixels)), labels.long(), test, classes)
 
 
 def _resize(images: Tensor, size: int) -> Tensor:

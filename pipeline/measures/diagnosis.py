@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.images import prepared
+from pipeline.images import draws
+from pipeline.images.draws import Subset
 from pipeline.measures import inference, modes, recalibrate, shift
 from pipeline.params.config import Row
 from pipeline.running.workers import Report, Task
@@ -70,23 +71,24 @@ def diagnose(row: Row, seed: int, data: Path, weights: Path, report: Report) -> 
 
     device = torch.device("cuda" if uses_gpu(row) else "cpu")
     layout = torch.channels_last if row.trainer.channels_last else torch.contiguous_format
-    model = inference.load(row, prepared.info(data), weights).to(device)
+    model = inference.load(row, data, seed, weights).to(device)
     model.to(memory_format=layout)  # type: ignore[call-overload]
-    epochs = Epochs(data, row, seed, device)
-    layers, numbers = _statistics(model, data, epochs, row.norm.momentum, report)
-    images, labels = epochs.images, epochs.labels.cpu()
-    logits, which = modes.noisy_logits(model, images, epochs.batch, seed)
+    epochs, test = Epochs(data, row, seed, device), draws.test(data)
+    scored = {"val": draws.read(data, seed).validation, "test": test}
+    layers, numbers = _statistics(model, scored, epochs, row.norm.momentum, report)
+    train, labels = epochs.train, epochs.train.labels.cpu()
+    logits, which = modes.noisy_logits(model, train, epochs.batch, seed)
     numbers |= _score("train", "train", logits, labels[which])
-    numbers |= _score("train", "eval", predict(model, images)[which], labels[which])
+    numbers |= _score("train", "eval", predict(model, train)[which], labels[which])
     report({"done": 3})
     if any(isinstance(layer, shift.BatchNorm) for layer in model.modules()):
-        numbers |= _company(model, data, epochs)
+        numbers |= _company(model, test, epochs)
     report({"done": 4})
     return {"layers": layers, "numbers": numbers}
 
 
 def _statistics(
-    model: nn.Sequential, data: Path, epochs: "Epochs", momentum: float, report: Report
+    model: nn.Sequential, scored: dict[str, Subset], epochs: "Epochs", momentum: float, report: Report
 ) -> tuple[list[dict[str, Any]], Numbers]:
     """The shift of each norm, and the scores with statistics as they are and run again."""
     normalize, network = model
@@ -103,34 +105,33 @@ def _statistics(
         report({"done": 1})
         layers = shift.shifts(network, networks["exact"], lambda: batches(enough))
     numbers: Numbers = {}
-    for split, number in (("val", prepared.VALIDATION), ("test", prepared.TEST)):
-        images, labels = prepared.read(data, number)
+    for split, subset in scored.items():
         for name, changed in networks.items():
-            numbers |= _score(split, name, predict(nn.Sequential(normalize, changed), images), labels)
+            numbers |= _score(split, name, predict(nn.Sequential(normalize, changed), subset), subset.labels)
     report({"done": 2})
     return layers, numbers
 
 
-def _company(model: nn.Sequential, data: Path, epochs: "Epochs") -> Numbers:
-    """The same subjects and others for all rows and seeds of a data set."""
-    images, labels = prepared.read(data, prepared.TEST)
-    most = {prepared.TEST: modes.SUBJECTS, prepared.TRAIN: modes.others(epochs.batch)}
-    subjects, others = (
-        torch.randperm(len(some), generator=streams.generator(0, "diagnose company", split))[: most[split]]
-        for split, some in ((prepared.TEST, images), (prepared.TRAIN, epochs.images))
-    )
-    device = epochs.images.device
-    pool = images[subjects].to(device), labels[subjects], epochs.images[others.to(device)]
-    return modes.company(model, *pool, epochs.batch, 0)
+def _company(model: nn.Sequential, test: Subset, epochs: "Epochs") -> Numbers:
+    """The same subjects for all rows and seeds of a data set, and the same others for all rows of a seed."""
+    subjects, labels = _some(test, modes.SUBJECTS, "test")
+    others, _ = _some(epochs.train, modes.others(epochs.batch), "train")
+    return modes.company(model, subjects.to(others.device), labels, others, epochs.batch, 0)
 
 
-def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits of N×C×H×W images in test mode, on the CPU."""
+def _some(images: Subset, most: int, purpose: str) -> tuple[Tensor, Tensor]:
+    """At most so many of the images, at random, and their labels."""
+    order = torch.randperm(len(images), generator=streams.generator(0, f"diagnose company of {purpose} images"))
+    return images[order[:most].to(images.labels.device)]
+
+
+def predict(model: nn.Module, images: Subset) -> Tensor:
+    """Logits of N images in test mode, on the CPU."""
     from pipeline.training.batches import Batches
 
     device = next(model.parameters()).device
     with torch.inference_mode():
-        found = [model(batch.to(device)).cpu() for batch, _ in Batches(images, torch.zeros(len(images)))]
+        found = [model(batch.to(device)).cpu() for batch, _ in Batches(images)]
     return torch.cat(found) if found else torch.empty(0, 0)
 
 

@@ -31,14 +31,14 @@ class Epochs:
         device: where the images lie.
 
     Attributes:
-        images, labels: of the training split, in the order of the file, uint8 N×C×H×W and int64 N.
+        train: the run's training images.
         batch: images that a batch norm sees at once in training.
     """
 
     def __init__(self, data: Path, row: Row, seed: int, device: torch.device) -> None:
         self._data, self._first = Images(data, row, seed), row.epochs
-        self._data.images, self._data.labels = self._data.images.to(device), self._data.labels.to(device)
-        self.images, self.labels = self._data.images, self._data.labels
+        self._data.to(device)
+        self.train = self._data.train
         self._shares = 1 if row.trainer.sync_batchnorm else row.trainer.devices
         self.batch = row.batch // self._shares
 

@@ -9,24 +9,26 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models import Normalize, build
-from pipeline.images.prepared import Info
+from pipeline.images import draws, prepared
 from pipeline.params.config import Row
 
 BATCH = 128
 """Images that are computed at once, at most."""
 
 
-def load(row: Row, info: Info, weights: Path) -> nn.Sequential:
+def load(row: Row, data: Path, seed: int, weights: Path) -> nn.Sequential:
     """A network in test mode that takes pixels 0..255, N×C×H×W float32, and gives N×K logits.
 
     Args:
         row: what was trained.
-        info: of the data that it was trained on.
+        data: a folder that `prepare` wrote, on whose images it was trained.
+        seed: of the run, whose training images normalize all others.
         weights: a file of state dict as a run leaves it.
     """
+    info = prepared.info(data)
     network = build(*row.network(), info.shape, len(info.classes))
     network.load_state_dict(load_file(weights))
-    return nn.Sequential(Normalize(info.mean, info.std), network).eval()
+    return nn.Sequential(Normalize(*draws.statistics(draws.read(data, seed).train)), network).eval()
 
 
 def logits(network: nn.Module, images: Tensor, done: Callable[[int], None] = lambda count: None) -> Tensor:

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from pipeline.images.draws import Subset
 from pipeline.training import streams
 
 SUBJECTS = 256
@@ -28,12 +29,12 @@ def with_batch_statistics(network: nn.Sequential) -> nn.Sequential:
     return network
 
 
-def noisy_logits(network: nn.Sequential, images: Tensor, batch: int, seed: int) -> tuple[Tensor, Tensor]:
+def noisy_logits(network: nn.Sequential, images: Subset, batch: int, seed: int) -> tuple[Tensor, Tensor]:
     """Predictions in training mode: dropout at work and batch statistics, in a random order.
 
     Args:
         network: in test mode, from images to logits; it stays as it is.
-        images: N×C×H×W.
+        images: N of them.
         batch: images per batch; the remainder is left out, as in training.
         seed: of the order and of dropout.
 
@@ -45,7 +46,7 @@ def noisy_logits(network: nn.Sequential, images: Tensor, batch: int, seed: int) 
     order = torch.randperm(len(images), generator=streams.generator(seed, "diagnose order"))
     order = order[: len(images) // batch * batch]
     with torch.inference_mode():
-        logits = [network(images[some.to(images.device)]).cpu() for some in order.split(batch)]
+        logits = [network(images[some.to(images.labels.device)][0]).cpu() for some in order.split(batch)]
     return torch.cat(logits), order
 
 

@@ -30,19 +30,24 @@ if TYPE_CHECKING:
 
 
 class _Dataset(Model):
-    validation: Fraction = Field(0.1, description="fraction of the training images held out for selection, per class")
+    validation: Fraction = Field(
+        0.1, description="fraction of all but the test images that selects and does not train; each seed draws its own"
+    )
     train_size: Positive | None = Field(
-        None, description="number of training images, a stratified subset; null for all"
+        None, description="number of training images, of which each seed draws its own; null for all that are left"
     )
     size: Positive | None = Field(None, description="images are resized to size × size pixels; null keeps them")
-    split_seed: int = Field(0, ge=0, description="seed of every split and subset of this data set")
 
 
-class Digits(_Dataset):
+class _Split(_Dataset):
+    split_seed: int = Field(0, ge=0, description="seed of the choice of test images, which is the same for all seeds")
+
+
+class Digits(_Split):
     """scikit-learn's handwritten digits: 1797 grey images of 8×8 pixels, part of the package."""
 
     source: Literal["digits"]
-    test: Fraction = Field(0.2, gt=0, description="fraction of all images that becomes the test set, per class")
+    test: Fraction = Field(0.5, gt=0, description="fraction of all images that becomes the test set, per class")
 
 
 class Torchvision(_Dataset):
@@ -52,7 +57,7 @@ class Torchvision(_Dataset):
     name: Literal["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST"] = Field(description="torchvision's class name")
 
 
-class Folder(_Dataset):
+class Folder(_Split):
     """Images in a directory or archive: train/<class>/* and test/<class>/*, or <class>/* alone."""
 
     source: Literal["folder"]

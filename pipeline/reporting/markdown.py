@@ -15,6 +15,7 @@ from pipeline.findings.wording import (
     NONE,
     cell,
     contenders,
+    coverage,
     interval,
     marked,
     mean,
@@ -134,10 +135,9 @@ def ranking_notes(results: list[Result]) -> str:
     text = (
         "Means over seeds; ± is half the 95 % interval of the mean (Student's t). A run that failed counts as a guess,"
         " here, in every difference and in the answer: accuracy 1/K and loss log K of K classes, AUC ½; means of other"
-        " numbers leave it out. The interval covers what the seed decides: initial weights, order of images,"
-        " augmentation and dropout masks. It covers neither the choice of test images nor that the best of several rows"
-        " was picked afterwards. The gap compares accuracy on training and validation images, both in test mode, for"
-        " the weights that were tested."
+        f" numbers leave it out. {coverage(results)} That the best of several rows was picked afterwards is not"
+        " covered. The gap compares accuracy on training and validation images, both in test mode, for the weights that"
+        " were tested."
     )
     if any(result.leaking for result in results):
         text += (
@@ -256,8 +256,9 @@ def _reproduction(study: str, groups: Groups) -> str:
     ]
     for group in groups:
         spec, dataset = group[0].spec, group[0].row.dataset
-        images = ", ".join(f"{spec['images'][split]:,} {split}" for split in ("train", "validation", "test"))
-        content = f"{cell(spec['source'])}; {len(spec['classes'])} classes; images: {images}"
+        train, validation, pool, test = (f"{spec['images'][key]:,}" for key in ("train", "validation", "pool", "test"))
+        images = f"each seed draws {train} that train and {validation} that select from {pool}; {test} test"
+        content = f"as `datasets.{dataset}` of params.yaml says; {len(spec['classes'])} classes; {images}"
         lines.append(f"- Data `{dataset}`: {content}; MD5 {_digests(group, 'data')}.")
     results = [result for group in groups for result in group]
     lines.append(f"- Code that can change a number: MD5 {_digests(results, 'code')}.")

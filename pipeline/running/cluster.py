@@ -143,7 +143,7 @@ class Cluster:
         """The digest of prepared data, and its files in the object store."""
         if folder not in self._images:
             files = [folder / name for name in (prepared.FIT_FILE, prepared.TEST_FILE)]
-            self._images[folder] = store.data_digest(folder), {file.name: ray.put(file.read_bytes()) for file in files}
+            self._images[folder] = prepared.digest(folder), {file.name: ray.put(file.read_bytes()) for file in files}
         return self._images[folder]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import UserError
+from pipeline.images import prepared
 from pipeline.params import planned
 from pipeline.params.config import Row
 from pipeline.running import cost, store, workers
@@ -96,7 +97,7 @@ def _train_locked(rows: Mapping[str, Row], engine: Engine, tracker: Log) -> dict
     """`train_rows`, for a caller that holds the rows' locks."""
     trainings: dict[str, Training] = {}
     problems: dict[str, str] = {}
-    code, data_digest = store.code_digest(), functools.cache(store.data_digest)
+    code, data_digest = store.code_digest(), functools.cache(prepared.digest)
     for name, row in rows.items():
         try:
             engine.check(name, row)

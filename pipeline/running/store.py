@@ -41,11 +41,6 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def data_digest(folder: Path) -> str:
-    """One digest of a prepared data set."""
-    return _digest_of(folder, [prepared.FIT_FILE, prepared.TEST_FILE])
-
-
 def checked_data(dataset: str, digests: Mapping[str, str]) -> Path:
     """The folder of a prepared data set, if it is what was trained on.
 
@@ -57,10 +52,7 @@ def checked_data(dataset: str, digests: Mapping[str, str]) -> Path:
         UserError: the data set is missing or another one.
     """
     folder = paths.prepared(dataset)
-    try:
-        found = data_digest(folder)
-    except OSError as error:
-        raise UserError(f"{paths.shown(folder)}: {error.strerror}; run 'dvc repro prepare@{dataset}'") from None
+    found = prepared.digest(folder)
     for row, digest in digests.items():
         if digest != found:
             hint = "run 'dvc repro', or check out the commit that it was trained at"

@@ -33,12 +33,12 @@ def attach(client: MlflowClient, run_id: str, run: LoggedRun) -> None:
         client.log_artifact(run_id, str(run.folder / name))
     if not (run.folder / "weights.safetensors").exists():
         return
-    images, labels = prepared.read(run.prepared, prepared.TEST)
+    images, labels = prepared.test(run.prepared)
     counts = metrics.confusion(load_file(run.folder / "logits.safetensors")["logits"], labels)
-    info = prepared.info(run.prepared)
-    client.log_figure(run_id, figures.confusion_figure(counts, info.classes), "confusion.png")
+    classes = prepared.info(run.prepared).classes
+    client.log_figure(run_id, figures.confusion_figure(counts, classes), "confusion.png")
     outputs = client.get_run(run_id).outputs
     for half in outputs.model_outputs if outputs else []:  # of an attempt that was cut
         client.delete_logged_model(half.model_id)
-    network = inference.load(run.row, info, run.folder / "weights.safetensors")
-    registry.log_model(run_id, network, images[:2].float(), info.classes)
+    network = inference.load(run.row, run.prepared, run.seed, run.folder / "weights.safetensors")
+    registry.log_model(run_id, network, images[:2].float(), classes)

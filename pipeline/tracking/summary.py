@@ -143,9 +143,9 @@ def _champion(
         from pipeline.measures import inference
 
         data = paths.prepared(row.dataset)
-        info, (images, _) = prepared.info(data), prepared.read(data, prepared.TEST)
-        network = inference.load(row, info, weights)
-        model = registry.log_model(run_id, network, images[:2].float(), info.classes)
+        images, _ = prepared.test(data)
+        network = inference.load(row, data, best.run.seed, weights)
+        model = registry.log_model(run_id, network, images[:2].float(), prepared.info(data).classes)
         tags: dict[str, Any] = {"row": best.result.name, "seed": str(best.run.seed), "weights": digest}
         version = registry.register(client, name, model.model_id, about, tags)
     elif client.get_model_version(name, version).description != about:  # other rows came or went

@@ -47,7 +47,7 @@ class Trained:
         """
         path = self.weights[seed]
         try:
-            return inference.load(self.row, self.info, path)
+            return inference.load(self.row, self.data, seed, path)
         except (SafetensorError, OSError, RuntimeError) as error:
             raise UserError(f"{paths.shown(path)}: not the weights of this row ({one_line(error)[:200]})") from None
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.images import prepared
+from pipeline.images import draws
+from pipeline.images.draws import Subset
 from pipeline.params.config import Row
 from pipeline.training import streams
 
@@ -22,48 +23,49 @@ EVALUATION_PIXELS = 2**19
 
 
 class Images(pl.LightningDataModule):
-    """The training images of a data set and those that select; never the test images, unless the row selects on them.
+    """The training images of a seed and those that select; never the test images, unless the row selects on them.
 
     Args:
-        path: a file that `prepare` wrote.
+        path: a folder that `prepare` wrote.
         row: batch size, augmentation, and what selects.
-        seed: of the order of images and of the augmentation.
+        seed: of the draw of images, of their order and of the augmentation.
     """
 
     def __init__(self, path: Path, row: Row, seed: int) -> None:
         super().__init__()
         self.row = row
         self.seed = seed
-        self.images, self.labels = prepared.read(path, prepared.TRAIN)
-        self.select_images, self.select_labels = prepared.read(
-            path, prepared.TEST if row.select_on == "test" else prepared.VALIDATION
-        )
+        draw = draws.read(path, seed)
+        self.train = draw.train
+        self.select = draws.test(path) if row.select_on == "test" else draw.validation
 
     def setup(self, stage: str) -> None:
         assert self.trainer is not None
-        device = self.trainer.strategy.root_device
-        self.images, self.labels = self.images.to(device), self.labels.to(device)
-        self.select_images, self.select_labels = self.select_images.to(device), self.select_labels.to(device)
+        self.to(self.trainer.strategy.root_device)
+
+    def to(self, device: torch.device) -> None:
+        """Brings all images to a device."""
+        self.train, self.select = self.train.to(device), self.select.to(device)
 
     def train_dataloader(self) -> "TrainBatches":
         return TrainBatches(self)
 
     def val_dataloader(self) -> "Batches | list[None]":
-        return Batches(self.select_images, self.select_labels) if len(self.select_images) else []
+        return Batches(self.select) if len(self.select) else []
 
 
 class Batches:
     """All images in order, for evaluation."""
 
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self.images, self.labels = images, labels
-        self.size = max(1, EVALUATION_PIXELS // (images.shape[2] * images.shape[3]))
+    def __init__(self, subset: Subset) -> None:
+        self.subset = subset
+        self.size = max(1, EVALUATION_PIXELS // math.prod(subset.images.shape[2:]))
 
     def __len__(self) -> int:
-        return math.ceil(len(self.images) / self.size)
+        return math.ceil(len(self.subset) / self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(self.images.split(self.size), self.labels.split(self.size), strict=True)
+        return (self.subset[start : start + self.size] for start in range(0, len(self.subset), self.size))
 
 
 class TrainBatches:
@@ -73,21 +75,20 @@ class TrainBatches:
         self.data = data
 
     def __len__(self) -> int:
-        return len(self.data.images) // self.data.row.batch
+        return len(self.data.train) // self.data.row.batch
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         data, trainer = self.data, self.data.trainer
         assert trainer is not None
         epoch, size = trainer.current_epoch, data.row.batch
-        order = torch.randperm(len(data.images), generator=streams.generator(data.seed, "order", epoch))
-        draws = streams.generator(data.seed, "augment", epoch)
+        order = torch.randperm(len(data.train), generator=streams.generator(data.seed, "order", epoch))
+        crops = streams.generator(data.seed, "augment", epoch)
         share = slice(trainer.global_rank, None, trainer.world_size)
         for batch in order[: len(self) * size].split(size):
             # Augmentation is drawn for the whole batch on every device: the draws do not depend on the share.
-            crop = Crop.draw(size, data.images.shape, draws) if data.row.augment == "pad-crop-flip" else None
-            mine = batch[share].to(data.images.device)
-            images = data.images[mine]
-            yield (crop.share(share)(images) if crop else images), data.labels[mine]
+            crop = Crop.draw(size, data.train.images.shape, crops) if data.row.augment == "pad-crop-flip" else None
+            images, labels = data.train[batch[share].to(data.train.labels.device)]
+            yield (crop.share(share)(images) if crop else images), labels
 
 
 class Crop:

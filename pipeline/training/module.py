@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +12,7 @@ from torch.nn import functional
 from torch.optim import lr_scheduler
 
 from models import Normalize, build, initialize
-from pipeline.images.prepared import Info
+from pipeline.images import draws, prepared
 from pipeline.params import config
 from pipeline.training import streams
 from pipeline.training.metrics import EPOCH, epoch_metrics
@@ -22,8 +23,8 @@ class Classifier(pl.LightningModule):
 
     Args:
         row: network, optimizer, schedule.
-        info: shape, classes and channel statistics of the data.
-        seed: of the initial weights and of dropout.
+        data: a folder that `prepare` wrote.
+        seed: of the initial weights, of dropout, and of the training images by whose statistics all are normalized.
 
     Attributes:
         network: N×C×H×W normalized images to N×K logits.
@@ -31,12 +32,13 @@ class Classifier(pl.LightningModule):
         failure: why the run diverged; None while it has not.
     """
 
-    def __init__(self, row: config.Row, info: Info, seed: int) -> None:
+    def __init__(self, row: config.Row, data: Path, seed: int) -> None:
         super().__init__()
         self.row, self.seed = row, seed
         backbone, sentence = row.network()
-        self.normalize = Normalize(info.mean, info.std)
+        self.normalize = Normalize(*draws.statistics(draws.read(data, seed).train))
         torch.manual_seed(streams.derive(seed, "layers"))  # for layers that draw their own initial parameters
+        info = prepared.info(data)
         self.network = build(backbone, sentence, info.shape, len(info.classes))
         initialize(self.network, row.activation, (streams.generator(seed, "init", i) for i in range(10**6)))
         self.layout = torch.channels_last if row.trainer.channels_last else torch.contiguous_format

@@ -42,11 +42,11 @@ def write(spec: dict[str, Any], runs: dict[int, Path], data: Path, target: Path,
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "weights").mkdir(parents=True)
     info = prepared.info(data)
-    write_json(draft / "spec.json", spec | {"classes": info.classes, "images": info.counts, "source": info.source})
+    write_json(draft / "spec.json", spec | {"classes": info.classes, "images": info.counts})
     write_json(draft / "metrics.json", _means(results))
     write_atomically(draft / "seeds.csv", _seeds_csv(results, info.classes).encode())
     write_atomically(draft / "curves.csv", _curves_csv(runs).encode())
-    _, labels = prepared.read(data, prepared.TEST)
+    _, labels = prepared.test(data)
     logits = {f"seed-{seed}": load_file(folder / "logits.safetensors")["logits"] for seed, folder in finished.items()}
     write_atomically(draft / "logits.safetensors", save({"labels": labels.contiguous()} | logits))
     for seed, folder in finished.items():

@@ -25,7 +25,8 @@ from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 from safetensors.torch import save
 from torch import Tensor
 
-from pipeline.images import prepared
+from pipeline.images import draws
+from pipeline.images.draws import Subset
 from pipeline.params.config import Row
 from pipeline.storage import write_atomically, write_json
 from pipeline.training import metrics
@@ -69,7 +70,7 @@ def fit(
     """
     torch.set_num_threads(1)
     _hush_lightning()
-    module, images = Classifier(row, prepared.info(data), seed), Images(data, row, seed)
+    module, images = Classifier(row, data, seed), Images(data, row, seed)
     recorder = Recorder(resume, row, report)
     stopping = [_early_stopping(row)] if row.early_stopping else []
     trainer = make_trainer(row, [*callbacks, *stopping, recorder])
@@ -207,27 +208,25 @@ def evaluate(module: Classifier, trainer: pl.Trainer, data: Path) -> tuple[dict[
     cannot show it, because its training metrics are taken with dropout at work.
     """
     scores: dict[str, Any] = {}
-    for name, split in (("train", prepared.TRAIN), ("val", prepared.VALIDATION)):
-        images, labels = prepared.read(data, split)
-        measured = metrics.epoch_metrics(predict(module, trainer, images), labels) if len(images) else {}
+    draw, test = draws.read(data, module.seed), draws.test(data)
+    for name, subset in (("train", draw.train), ("val", draw.validation)):
+        measured = metrics.epoch_metrics(predict(module, trainer, subset), subset.labels) if len(subset) else {}
         scores |= {f"final_{name}_{key}": measured.get(key) for key in metrics.EPOCH}
     for key in ("accuracy", "loss"):
         train, val = scores[f"final_train_{key}"], scores[f"final_val_{key}"]
         scores[f"gap_{key}"] = None if val is None else train - val
-    images, labels = prepared.read(data, prepared.TEST)
-    logits = predict(module, trainer, images)
-    scores |= {f"test_{key}": value for key, value in metrics.test_metrics(logits, labels).items()}
-    scores["class_accuracy"] = metrics.class_accuracy(logits, labels)
+    logits = predict(module, trainer, test)
+    scores |= {f"test_{key}": value for key, value in metrics.test_metrics(logits, test.labels).items()}
+    scores["class_accuracy"] = metrics.class_accuracy(logits, test.labels)
     return scores, logits
 
 
-def predict(module: Classifier, trainer: pl.Trainer, images: Tensor) -> Tensor:
-    """Logits of N×C×H×W images in test mode, N×K float32 on the CPU, computed on the run's first device."""
+def predict(module: Classifier, trainer: pl.Trainer, images: Subset) -> Tensor:
+    """Logits of N images in test mode, N×K float32 on the CPU, computed on the run's first device."""
     device = trainer.strategy.root_device
     module.to(device).eval()
-    labels = torch.zeros(len(images), dtype=torch.int64)
     with torch.inference_mode(), trainer.precision_plugin.forward_context():
-        return torch.cat([module(batch.to(device)).float().cpu() for batch, _ in Batches(images, labels)])
+        return torch.cat([module(batch.to(device)).float().cpu() for batch, _ in Batches(images)])
 
 
 def curves_csv(curves: list[dict[str, float]]) -> str:

@@ -105,7 +105,7 @@ class Tuning:
         self.key = store.run_key(
             {
                 "row": row.training(),
-                "data": store.digest(self.data / prepared.FIT_FILE),
+                "data": prepared.digest(self.data, [prepared.FIT_FILE]),
                 "code": [store.code_digest(), store.code_digest("tune")],
             }
         )

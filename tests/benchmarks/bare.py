@@ -13,7 +13,7 @@ from gate import Gate, compete
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.images import prepared
+from pipeline.images import draws
 from pipeline.params.config import Row
 from pipeline.training import streams
 from pipeline.training.devices import uses_gpu
@@ -23,8 +23,8 @@ from pipeline.training.module import Classifier, make_optimizer
 def losses(row: Row, data: Path, seed: int, gate: Gate) -> Iterator[Tensor]:
     """Trains one step per item, without end, and yields its loss."""
     device = "cuda" if uses_gpu(row) else "cpu"
-    images, labels = (part.to(device) for part in prepared.read(data, prepared.TRAIN))
-    network = Classifier(row, prepared.info(data), seed).to(device).train()
+    images, labels = (part.to(device) for part in draws.read(data, seed).train[:])
+    network = Classifier(row, data, seed).to(device).train()
     optimizer = make_optimizer(row.optimizer, network.parameters())
     half = torch.autocast(device, torch.bfloat16, enabled=row.trainer.precision == "bf16-mixed")
     epoch = 0

@@ -20,11 +20,9 @@ def row(name: str, batch: int, **trainer: object) -> Row:
 def random_images(folder: Path, train: int, validation: int = 10, test: int = 10) -> Path:
     """Prepares random images of CIFAR-10's shape; the folder of the data set."""
     draws = torch.Generator().manual_seed(0)
-    total = train + validation + test
+    pool, total = train + validation, train + validation + test
     images = torch.randint(0, 256, (total, 3, 32, 32), generator=draws, dtype=torch.uint8)
     labels = torch.arange(total) % 10
-    counts = {"train": train, "validation": validation, "test": test}
-    about = {"classes": [str(name) for name in range(10)], "source": "random", "counts": counts}
-    mean, std = torch.full((3,), 0.5), torch.full((3,), 0.29)
-    prepared.write(folder / "random", images, labels, about, mean=mean, std=std)
+    fit, rest = (images[:pool], labels[:pool]), (images[pool:], labels[pool:])
+    prepared.write(folder / "random", fit, rest, [str(name) for name in range(10)], train, validation)
     return folder / "random"

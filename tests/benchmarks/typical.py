@@ -18,7 +18,8 @@ from torchvision import transforms
 
 from models import build
 from models.words.inverted_dropout import InvertedDropout
-from pipeline.images import prepared
+from pipeline.images import draws, prepared
+from pipeline.images.draws import Subset
 from pipeline.params.config import Row
 from pipeline.running.slots import cores
 from pipeline.training.module import make_optimizer
@@ -27,8 +28,8 @@ from pipeline.training.module import make_optimizer
 class Pictures(Dataset[Any]):
     """As torchvision's CIFAR10 works: one image after the other goes through PIL and the transforms."""
 
-    def __init__(self, data: Path, transform: transforms.Compose) -> None:
-        images, labels = prepared.read(data, prepared.TRAIN)
+    def __init__(self, subset: Subset, transform: transforms.Compose) -> None:
+        images, labels = subset[:]
         self.images, self.labels = images.permute(0, 2, 3, 1).contiguous().numpy(), labels.tolist()
         self.transform = transform
 
@@ -65,17 +66,16 @@ class Network(pl.LightningModule):
 
 
 def train(row: dict[str, Any], data: Path, gate: Gate) -> None:
-    spec, info = Row.model_validate(row), prepared.info(data)
+    spec, subset = Row.model_validate(row), draws.read(data, 0).train
+    mean, std = draws.statistics(subset)
     if torch.cuda.is_available():
         gate.synchronize = torch.cuda.synchronize
-    steps = transforms.Compose(
-        [transforms.ToTensor(), transforms.Normalize(info.mean.flatten().tolist(), info.std.flatten().tolist())]
-    )
+    steps = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean.tolist(), std.tolist())])
     workers = cores()
-    loader = DataLoader(Pictures(data, steps), spec.batch, shuffle=True, num_workers=workers, drop_last=True)
+    loader = DataLoader(Pictures(subset, steps), spec.batch, shuffle=True, num_workers=workers, drop_last=True)
     with tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(max_epochs=-1, callbacks=[Slices(gate)], default_root_dir=folder)
-        trainer.fit(Network(spec, info), loader)
+        trainer.fit(Network(spec, prepared.info(data)), loader)
 
 
 if __name__ == "__main__":

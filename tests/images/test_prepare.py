@@ -1,22 +1,21 @@
 """Prepared data: splits that are what they say, the same bytes every time, and test images that nobody meets."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline import prepare
 from pipeline.errors import UserError
-from pipeline.images import prepared
-from pipeline.images.prepared import TEST, TRAIN, VALIDATION
+from pipeline.images import draws, prepared
 from pipeline.images.sources import Images
 from pipeline.params.config import Digits, Folder
 
@@ -34,9 +33,17 @@ def source(*counts: int, test: Tensor | None = None) -> Images:
     return Images(images, labels, test, [f"class {label}" for label in range(len(counts))])
 
 
-def split(images: Images, **options: Any) -> list[list[int]]:
-    """Which rows of the source became training, validation and test images."""
-    return [part.tolist() for part in prepare.split(images, digits(**options), "d")]
+def split(images: Images, **options: Any) -> tuple[list[int], list[int]]:
+    """Which rows of the source became the pool and test images."""
+    pool, test = prepare.split(images, digits(**{"test": 0.2} | options), "d")
+    return pool.tolist(), test.tolist()
+
+
+def drawn(images: Images, **options: Any) -> tuple[int, int]:
+    """How many images of the pool train and how many select."""
+    dataset = digits(**{"test": 0.2} | options)
+    pool, _ = prepare.split(images, dataset, "d")
+    return prepare.drawn(images, pool, dataset, "d")
 
 
 def per_class(images: Images, rows: list[int]) -> list[int]:
@@ -54,78 +61,48 @@ def write_images(target: Path, names: list[str]) -> None:
 def folder(tmp_path: Path) -> Path:
     """A prepared data set of 20 images in two classes; only test images hold the pixel 255."""
     images = torch.arange(16 * 4, dtype=torch.uint8).reshape(16, 1, 2, 2)
-    images = torch.cat([images, torch.full((4, 1, 2, 2), 255, dtype=torch.uint8)])
-    about = {"classes": ["a", "b"], "source": "toy", "counts": {"train": 12, "validation": 4, "test": 4}}
-    prepared.write(tmp_path / "d", images, torch.arange(20) % 2, about, mean=torch.zeros(1), std=torch.ones(1))
+    labels = torch.arange(16) % 2
+    test = torch.full((4, 1, 2, 2), 255, dtype=torch.uint8), labels[:4]
+    prepared.write(tmp_path / "d", (images, labels), test, ["a", "b"], train=12, select=4)
     return tmp_path / "d"
 
 
 def test_every_image_once() -> None:
     """Else an image that trains also tests, or images are lost."""
-    parts = split(source(50, 30, 20), validation=0.1, test=0.2)
-    assert [len(part) for part in parts] == [72, 8, 20]
-    assert sorted(row for part in parts for row in part) == list(range(100))
+    pool, test = split(source(50, 30, 20))
+    assert (len(pool), len(test)) == (80, 20)
+    assert sorted(pool + test) == list(range(100))
+    assert (pool, test) == (sorted(pool), sorted(test))
 
 
-def test_source_order() -> None:
-    """Else images and labels of a split lie in no order that anybody can check."""
-    assert all(part == sorted(part) for part in split(source(30, 30), validation=0.2))
-
-
-def test_splits_are_stratified() -> None:
+def test_test_images_are_stratified() -> None:
     """Else a rare class has no image to test."""
     images = source(500, 300, 200)
-    parts = split(images, validation=0.1, test=0.2)
-    assert per_class(images, parts[TEST]) == [100, 60, 40]
-    assert per_class(images, parts[VALIDATION]) == [40, 24, 16]
+    assert per_class(images, split(images)[1]) == [100, 60, 40]
 
 
 def test_split_of_today() -> None:
     """Else a new version of a library, or of this code, splits otherwise than before, and results no longer compare."""
-    parts = split(source(8, 8), validation=0.25, test=0.25, train_size=6)
-    assert parts == [[0, 4, 7, 8, 10, 14], [1, 6, 15], [2, 3, 11, 13]]
+    assert split(source(8, 8), test=0.25)[1] == [1, 5, 13, 14]
 
 
 def test_seed() -> None:
     """Else `split_seed` does nothing."""
-    assert split(source(50, 50))[TEST] != split(source(50, 50), split_seed=1)[TEST]
+    assert split(source(50, 50))[1] != split(source(50, 50), split_seed=1)[1]
 
 
 def test_test_images_of_the_source() -> None:
     """Else published test sets are mixed with training images."""
     mask = torch.arange(40) % 4 == 1
-    assert split(source(20, 20, test=mask))[TEST] == mask.nonzero().flatten().tolist()
+    assert split(source(20, 20, test=mask))[1] == mask.nonzero().flatten().tolist()
 
 
-def test_no_validation() -> None:
-    """Else protocols without held-out images cannot be run."""
-    parts = split(source(10, 10), validation=0.0)
-    assert parts[VALIDATION] == [] and len(parts[TRAIN]) == 16
-
-
-@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30), st.floats(0, 1))
-def test_quotas(counts: list[int], share: float) -> None:
-    """Else quotas do not add up, exceed a class, or are not in proportion."""
-    total = round(share * sum(counts))
-    quotas = prepare.quotas(np.array(counts), total)
-    exact = np.array(counts) * (total / max(1, sum(counts)))
-    assert quotas.sum() == total
-    assert (quotas >= 0).all() and (quotas <= counts).all()
-    assert (abs(quotas - exact) < 1 + 1e-6).all()
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(10, 60), min_size=2, max_size=6), st.integers(0, 2**40), st.data())
-def test_train_size(counts: list[int], seed: int, data: st.DataObject) -> None:
-    """Else a subset has another size than it says, other proportions, or images that validate or test."""
-    images = source(*counts)
-    everything = split(images, split_seed=seed)
-    available = per_class(images, everything[TRAIN])
-    size = data.draw(st.integers(sum(available) // min(available) + 1, sum(available)))
-    parts = split(images, split_seed=seed, train_size=size)
-    assert per_class(images, parts[TRAIN]) == prepare.quotas(np.array(available), size).tolist()
-    assert set(parts[TRAIN]) <= set(everything[TRAIN])
-    assert parts[1:] == everything[1:]
+def test_how_many_images_a_seed_draws() -> None:
+    """Else shares are of other images than they say, or protocols without held-out images cannot be run."""
+    images = source(50, 30, 20)
+    assert drawn(images, validation=0.1) == (72, 8)
+    assert drawn(images, validation=0.1, train_size=10) == (10, 8)
+    assert drawn(images, validation=0.0) == (80, 0)
 
 
 BAD_SPLITS: list[tuple[tuple[int, ...], dict[str, Any], str]] = [
@@ -142,43 +119,73 @@ BAD_SPLITS: list[tuple[tuple[int, ...], dict[str, Any], str]] = [
 def test_impossible_splits(counts: tuple[int, ...], options: dict[str, Any], message: str) -> None:
     """Else an empty split or class fails later, where nobody sees why."""
     with pytest.raises(UserError) as caught:
-        split(source(*counts), **options)
+        drawn(source(*counts), **options)
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
-def test_statistics() -> None:
-    """Else images are normalized by wrong numbers."""
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (5000, 3, 3, 2), dtype=np.uint8))
-    mean, std = prepare.statistics(images)
-    channels = images.double().transpose(0, 1).flatten(1) / 255
-    torch.testing.assert_close(mean, channels.mean(1).float())
-    torch.testing.assert_close(std, channels.std(1, correction=0).float())
-
-
-def test_statistics_of_training_images_only(tmp_path: Path) -> None:
-    """Else validation and test images leak into the normalization."""
-    prepare.prepare("d", digits(validation=0.2), tmp_path / "d")
-    info = prepared.info(tmp_path / "d")
-    mean, std = prepare.statistics(prepared.read(tmp_path / "d", TRAIN)[0])
-    assert torch.equal(info.mean, mean) and torch.equal(info.std, std)
-
-
-def test_constant_channel() -> None:
-    """Else normalization divides by zero."""
-    mean, std = prepare.statistics(torch.full((4, 1, 2, 2), 51, dtype=torch.uint8))
-    assert (mean.tolist(), std.tolist()) == ([pytest.approx(0.2)], [1.0])
+def test_the_order_of_a_source_does_not_matter() -> None:
+    """Else the same images from another place are another data set, to which no result belongs."""
+    images = source(40, 30, test=torch.arange(70) % 5 == 0)
+    twins = torch.tensor([3, 50])  # the same pixels in both classes, and once more in one of them
+    images.images[twins] = images.images[3].clone()
+    images.images[4] = images.images[3].clone()
+    order = torch.randperm(70)
+    assert images.test is not None
+    renamed = Images(images.images[order], 1 - images.labels[order], images.test[order], images.classes[::-1])
+    first, second = prepare.canonical(images), prepare.canonical(renamed)
+    assert first.test is not None and second.test is not None
+    for part in (torch.tensor(0), torch.tensor(1)):
+        for one, other in ((first.images, second.images), (first.labels, second.labels)):
+            assert torch.equal(one[first.test == part], other[second.test == part])
+    assert first.classes == second.classes == sorted(images.classes)
 
 
 def test_same_bytes(tmp_path: Path) -> None:
-    """Else DVC runs everything again although nothing has changed."""
-    write_images(tmp_path / "a", [f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(10)])
-    dataset = Folder.model_validate({"source": "folder", "path": str(tmp_path / "a")})
-    said = [prepare.prepare("d", dataset, tmp_path / f"out/{number}") for number in (1, 2)]
-    first, second = ([path.read_bytes() for path in sorted(tmp_path.glob(f"out/{number}/*"))] for number in (1, 2))
+    """Else DVC runs everything again although nothing has changed, or results on the same images are not found."""
+    names = [f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(10)]
+    write_images(tmp_path / "a", names)
+    for number, name in enumerate(names):  # the same images in another order
+        target = tmp_path / "b" / name.split("/")[0] / f"{99 - number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / "a" / name, target)
+    said = []
+    for place in ("a", "b"):
+        dataset = Folder.model_validate({"source": "folder", "path": str(tmp_path / place)})
+        said.append(prepare.prepare("d", dataset, tmp_path / f"out/{place}"))
+    first, second = ([path.read_bytes() for path in sorted(tmp_path.glob(f"out/{place}/*"))] for place in ("a", "b"))
     assert len(first) == 2 and first == second
     assert said == ["d: 14 train, 2 validation, 4 test images of 3×4×4 in 2 classes"] * 2
-    assert sorted(path.name for path in tmp_path.joinpath("out").iterdir()) == ["1", "2"]
+    assert sorted(path.name for path in tmp_path.joinpath("out").iterdir()) == ["a", "b"]
     assert all(str(tmp_path).encode() not in content for content in first)
+
+
+def test_the_digest_is_of_all_that_can_change_a_number_and_of_nothing_else(folder: Path) -> None:
+    """Else a run is taken for another one's, or trained again for words that change nothing."""
+    (images, labels), test = prepared.pool(folder), prepared.test(folder)
+    brighter, turned = images.clone(), labels.clone()
+    brighter[0, 0, 0, 0] += 1
+    turned[0] = 1 - turned[0]
+    same: Any = {"fit": (images, labels), "test": test, "classes": ["a", "b"], "train": 12, "select": 4}
+    changes = (
+        {"fit": (brighter, labels)},
+        {"fit": (images, turned)},
+        {"test": (test[0] - 1, test[1])},
+        {"classes": ["a", "c"]},
+        {"train": 11},
+        {"select": 3},
+    )
+    digests = {prepared.digest(folder)}
+    for number, change in enumerate(changes):
+        prepared.write(folder.with_name(str(number)), **same | change)
+        digests.add(prepared.digest(folder.with_name(str(number))))
+    assert len(digests) == 1 + len(changes)
+    prepared.write(folder.with_name("again"), **same)
+    with safe_open(folder / prepared.FIT_FILE, "pt") as file:
+        metadata = file.metadata()
+    save_file(
+        load_file(folder / prepared.FIT_FILE), folder.with_name("again") / prepared.FIT_FILE, metadata | {"by": "me"}
+    )
+    assert prepared.digest(folder.with_name("again")) == prepared.digest(folder)
 
 
 def test_files_of_the_digits(tmp_path: Path) -> None:
@@ -186,42 +193,37 @@ def test_files_of_the_digits(tmp_path: Path) -> None:
     path = tmp_path / "d"
     prepare.prepare("d", digits(train_size=300, validation=0.2), path)
     info = prepared.info(path)
-    assert (info.classes, info.source, info.shape) == (list("0123456789"), "digits (scikit-learn)", (1, 8, 8))
-    assert info.counts == {"train": 300, "validation": 288, "test": 359}
-    images, labels = prepared.read(path, TRAIN)
-    assert (images.dtype, labels.dtype, len(images), len(labels)) == (torch.uint8, torch.int64, 300, 300)
-    assert info.mean.dtype == info.std.dtype == torch.float32
-    torch.testing.assert_close(info.mean, (images.double().mean((0, 2, 3)) / 255).float())
+    assert (info.classes, info.shape) == (list("0123456789"), (1, 8, 8))
+    assert info.counts == {"pool": 899, "train": 300, "validation": 180, "test": 898}
+    images, labels = prepared.pool(path)
+    assert (images.dtype, labels.dtype, len(images), len(labels)) == (torch.uint8, torch.int64, 899, 899)
     assert all(file.stat().st_mode & 0o777 == 0o644 for file in path.iterdir())
+
+
+def test_an_evaluation_batch_holds_all_classes(tmp_path: Path) -> None:
+    """Else norms that take the statistics of the batch at hand see one class at a time."""
+    prepare.prepare("d", digits(), tmp_path / "d")
+    for batch in prepared.test(tmp_path / "d")[1].split(128)[:-1]:
+        assert len(batch.unique()) == 10
 
 
 def test_readers_meet_no_test_image(folder: Path) -> None:
     """Else what trains or selects sees test images, also where these have been taken away."""
-    assert prepared.read(folder, TEST)[0].min() == 255
+    assert prepared.test(folder)[0].min() == 255
     (folder / prepared.TEST_FILE).unlink()
     prepared.info(folder)
-    for part, count in ((TRAIN, 12), (VALIDATION, 4)):
-        images, labels = prepared.read(folder, part)
-        assert len(images) == len(labels) == count and images.max() < 255
-        assert images.is_contiguous()
+    images, labels = prepared.pool(folder)
+    assert len(images) == len(labels) == 16 and images.max() < 255
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="tells mappings apart on Linux only")
 def test_reading_does_not_copy(folder: Path) -> None:
     """Else every run of a machine has a data set of its own in memory."""
-    for part, file in ((TRAIN, prepared.FIT_FILE), (VALIDATION, prepared.FIT_FILE), (TEST, prepared.TEST_FILE)):
-        images, labels = prepared.read(folder, part)
+    drawn = draws.read(folder, 0)
+    for images, file in ((drawn.train.images, prepared.FIT_FILE), (draws.test(folder).images, prepared.TEST_FILE)):
         maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
         ranges = [line[0].split("-") for line in maps if line[-1] == str(folder / file)]
-        for tensor in (images, labels):
-            assert any(int(low, 16) <= tensor.data_ptr() < int(high, 16) for low, high in ranges)
-
-
-def test_empty_split(tmp_path: Path) -> None:
-    """Else rows that select on test images cannot use data without validation images."""
-    prepare.prepare("d", digits(validation=0.0), tmp_path / "d")
-    images, labels = prepared.read(tmp_path / "d", VALIDATION)
-    assert images.shape == (0, 1, 8, 8) and labels.shape == (0,)
+        assert any(int(low, 16) <= images.data_ptr() < int(high, 16) for low, high in ranges)
 
 
 def test_absent_files(tmp_path: Path) -> None:
@@ -231,12 +233,12 @@ def test_absent_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["cut", "empty", "no metadata", "other metadata", "no counts", "other counts"])
-@pytest.mark.parametrize(("file", "part"), [(prepared.FIT_FILE, TRAIN), (prepared.TEST_FILE, TEST)])
-def test_damaged_file(folder: Path, file: str, part: int, kind: str) -> None:
+@pytest.mark.parametrize("file", [prepared.FIT_FILE, prepared.TEST_FILE])
+def test_damaged_file(folder: Path, file: str, kind: str) -> None:
     """Else a damaged file gives a traceback, or validation images in place of training images."""
     path = folder / file
     tensors = load_file(path)
-    about = {"classes": ["a", "b"], "source": "toy", "counts": {"train": 12, "validation": 4, "test": 4}}
+    about: dict[str, Any] = {"classes": ["a", "b"], "counts": {"pool": 16, "train": 12, "validation": 4, "test": 4}}
     if kind == "cut":
         path.write_bytes(path.read_bytes()[:-10])
     elif kind == "empty":
@@ -248,10 +250,10 @@ def test_damaged_file(folder: Path, file: str, part: int, kind: str) -> None:
     elif kind == "no counts":
         save_file(tensors, path, {"dataset": json.dumps(about | {"counts": {"train": 12}})})
     else:
-        counts = {"train": 12, "validation": 3, "test": 5}
+        counts = about["counts"] | {"pool": 15, "test": 5}
         save_file(tensors, path, {"dataset": json.dumps(about | {"counts": counts})})
     with pytest.raises(UserError, match=rf"d/{file}: damaged .*; run 'dvc repro -f prepare@d'") as caught:
-        prepared.read(folder, part)
+        (prepared.test if file == prepared.TEST_FILE else prepared.pool)(folder)
     assert "\n" not in str(caught.value)
 
 
@@ -276,7 +278,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(prepare.paths, "DATA", tmp_path)
     monkeypatch.setattr(prepare, "read_dataset", lambda name: digits())
     prepare.main()
-    assert capsys.readouterr() == ("d: 1,294 train, 144 validation, 359 test images of 1×8×8 in 10 classes\n", "")
+    assert capsys.readouterr() == ("d: 809 train, 90 validation, 898 test images of 1×8×8 in 10 classes\n", "")
     assert tmp_path.joinpath("d", prepared.FIT_FILE).exists()
     monkeypatch.setattr(prepare, "read_dataset", lambda name: digits(train_size=5))
     with pytest.raises(SystemExit, match=r"^error: datasets\.d\.train_size: 5, but"):

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from models import Norm, Place, build, vocabulary
-from pipeline.images import prepared
 from pipeline.measures import closed_form, inference, recalibrate, shift
 from pipeline.measures.epochs import Epochs
 from pipeline.params.config import Digits, Row
@@ -222,7 +221,7 @@ def test_trained_networks_shift_in_the_order_of_theory(
     for name, words in POSITIONS.items():
         row = make_row(**backbone | words, epochs=3, keep="last")
         run.train(row, 0, digits, tmp_path, lambda _: None)
-        normalize, network = inference.load(row, prepared.info(digits), tmp_path / "weights.safetensors")
+        normalize, network = inference.load(row, digits, 0, tmp_path / "weights.safetensors")
         images = list(Epochs(digits, row, 0, torch.device("cpu")).batches(shift.enough(0.1)))
         assert isinstance(network, nn.Sequential)
         lines = shift.shifts(network, network, functools.partial(map, normalize, images))

@@ -11,7 +11,6 @@ from torch import nn
 
 from models import PRESETS, Backbone, Sentence, SentenceError, build, initialize
 from models.words.inverted_dropout import InvertedDropout
-from pipeline.images import prepared
 from pipeline.params.config import Row
 from pipeline.training.module import Classifier
 from pipeline.training.streams import generator
@@ -139,9 +138,7 @@ def test_layers_that_draw_their_own_parameters_are_seeded(
     """Broken: a row with a layer of one's own would train to other bytes each time."""
     own_words(drawn=DRAWN)
     row = make_row(each="conv drawn act")
-    drawn = [
-        Classifier(row, prepared.info(data), seed).network.get_parameter("block1_drawn1.weight") for seed in (1, 1, 2)
-    ]
+    drawn = [Classifier(row, data, seed).network.get_parameter("block1_drawn1.weight") for seed in (1, 1, 2)]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
 

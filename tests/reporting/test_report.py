@@ -341,7 +341,7 @@ def test_the_gallery_shows_what_the_logits_say(measure: Measure) -> None:
     """Else a picture is shown with the class or the confidence of another one, or for a row that failed."""
     groups = measure({"a": (make_row(), WINNER), "b": (make_row(), (0.5, None, 0.5)), "dead": (make_row(), [None] * 3)})
     (shown,) = gallery.load(groups)
-    images, labels = prepared.read_arrays(paths.prepared("digits"), prepared.TEST)
+    images, labels = prepared.test_arrays(paths.prepared("digits"))
     logits = load_file(groups[0][1].folder / "logits.safetensors")
     mean = torch.stack([logits["seed-0"], logits["seed-2"]]).double().softmax(2).mean(0)
     assert [exhibit.number for exhibit in shown.first] == [0, 1]
@@ -366,7 +366,7 @@ def test_the_gallery_refuses_other_images(measure: Measure, monkeypatch: pytest.
     with pytest.raises(UserError, match="digits: not the images that a was trained on; run 'dvc repro'"):
         gallery.load([group])
     monkeypatch.setattr(paths, "DATA", tmp_path / "nowhere")
-    with pytest.raises(UserError, match="nowhere/digits: No such file or directory; run 'dvc repro prepare@digits'"):
+    with pytest.raises(UserError, match=r"nowhere/digits/fit\.safetensors: not there; run 'dvc repro prepare@digits'"):
         gallery.load([group])
 
 

@@ -58,7 +58,7 @@ class Study:
         self.log = MlflowLog()
 
     def _train(self, name: str, row: Row) -> None:
-        digests = {"data": store.data_digest(paths.prepared(row.dataset)), "code": "c"}
+        digests = {"data": prepared.digest(paths.prepared(row.dataset)), "code": "c"}
         folders = {}
         for seed in row.seeds:
             key = store.run_key(store.run_spec(row, seed, **digests))
@@ -174,7 +174,7 @@ def test_the_champion_is_loaded_by_name(study: Study) -> None:
     from mlflow import pytorch
 
     best = study.best()
-    images, _ = prepared.read(paths.prepared("stripes"), prepared.TEST)
+    images, _ = prepared.test(paths.prepared("stripes"))
     logits = load_file(paths.RUNS / "s" / best.result.name / "logits.safetensors")[f"seed-{best.run.seed}"]
     with torch.inference_mode():
         torch.testing.assert_close(pytorch.load_model("models:/s@champion")(images.float()), logits)
@@ -302,7 +302,7 @@ def _ask(address: str, body: str) -> Any:
 def test_the_served_champion_names_classes(study: Study, served: tuple[str, str]) -> None:
     """Broken: a request with test images would not be answered with the probabilities that were measured."""
     best = study.best()
-    images, _ = prepared.read(paths.prepared("stripes"), prepared.TEST)
+    images, _ = prepared.test(paths.prepared("stripes"))
     answers = _ask(served[1], json.dumps({"inputs": images.tolist()}))
     logits = load_file(paths.RUNS / "s" / best.result.name / "logits.safetensors")[f"seed-{best.run.seed}"]
     assert [list(answer) for answer in answers] == [["top", "middle", "bottom"]] * len(images)

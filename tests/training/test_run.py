@@ -57,9 +57,9 @@ def test_a_run_learns_and_writes_its_files(data: Path, make_row: MakeRow, tmp_pa
     assert result["gap_accuracy"] == pytest.approx(result["final_train_accuracy"] - result["final_val_accuracy"])
     assert len(curves(tmp_path)) == result["epochs"] == 8
     logits = load_file(tmp_path / "logits.safetensors")["logits"]
-    images, labels = prepared.read(data, prepared.TEST)
+    images, labels = prepared.test(data)
     assert (logits.argmax(1) == labels).double().mean().item() == result["test_accuracy"]
-    model = inference.load(make_row(), prepared.info(data), tmp_path / "weights.safetensors")
+    model = inference.load(make_row(), data, 0, tmp_path / "weights.safetensors")
     with torch.inference_mode():
         torch.testing.assert_close(model(images.float()), logits)
 
@@ -154,11 +154,10 @@ def test_selection_reads_the_test_images_only_where_the_row_says_so(
     from pipeline.training.batches import Images
 
     honest, leaking = Images(data, make_row(), 0), Images(data, make_row(select_on="test"), 0)
-    validation, test = (prepared.read(data, split)[0] for split in (prepared.VALIDATION, prepared.TEST))
-    assert torch.equal(honest.select_images, validation)
-    assert torch.equal(leaking.select_images, test)
-    tensors = [value for value in vars(honest).values() if isinstance(value, torch.Tensor)]
-    assert not any(tensor.shape == test.shape and torch.equal(tensor, test) for tensor in tensors)
+    pool, test = ({image.numpy().tobytes() for image in read(data)[0]} for read in (prepared.pool, prepared.test))
+    selecting = [{image.numpy().tobytes() for image in images.select[:][0]} for images in (honest, leaking)]
+    assert len(selecting[0]) == 30 and selecting[0] < pool and not selecting[0] & test
+    assert selecting[1] == test
 
 
 @pytest.mark.usefixtures("worker_server")

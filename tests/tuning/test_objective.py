@@ -75,7 +75,7 @@ def test_a_trial_is_scored_on_validation_images(blind: Path, make_row: MakeRow, 
 
 def test_no_test_image_is_reachable_from_the_objective(data: Path, make_row: MakeRow, tmp_path: Path) -> None:
     """Broken: tuning could choose by the images that it is tested on, here where they lie beside the others."""
-    train, test = ({image.numpy().tobytes() for image in prepared.read(data, split)[0]} for split in (0, 2))
+    pool, test = ({image.numpy().tobytes() for image in read(data)[0]} for read in (prepared.pool, prepared.test))
     seen: set[bytes] = set()
 
     def look(content: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ def test_no_test_image_is_reachable_from_the_objective(data: Path, make_row: Mak
 
     gc.collect()
     objective.train(make_row(), tuning(), VALUES, data, tmp_path, look, lambda step, value: False)
-    assert train <= seen
+    assert pool <= seen
     assert not seen & test
 
 
