@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from models.dropout import Dropout, keep
+from models.dropout import Dropout, keep, masked
 from models.vocabulary import Word
 
 
@@ -13,7 +13,7 @@ class ClassicDropout(Dropout):
     """
 
     def noisy(self, x: Tensor) -> Tensor:
-        return x * keep(x, self.p)
+        return masked(x, keep(x, self.p), 1)
 
     def quiet(self, x: Tensor) -> Tensor:
         return x * (1 - self.p)

@@ -1,10 +1,9 @@
 """Inverted dropout, what is called dropout today."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.dropout import Dropout, keep
+from models.dropout import Dropout, keep, masked
 from models.vocabulary import Word
 
 
@@ -17,8 +16,7 @@ class InvertedDropout(Dropout):
     def noisy(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
             return functional.dropout(x, self.p)
-        # The product of x, mask and scale in one kernel, under the name of the derivative that it also is.
-        return torch.ops.aten.native_dropout_backward(x, keep(x, self.p), 1 / (1 - self.p))
+        return masked(x, keep(x, self.p), 1 / (1 - self.p))
 
 
 WORDS = {"drop": Word(lambda place: InvertedDropout(place.rate), drops=True)}

@@ -42,18 +42,31 @@ def test_mean_and_variance_of_the_output(word: str, rate: float, mean: float, va
     assert abs(sample.var().item() - expected_variance) < ERRORS * variance_error
 
 
-@pytest.mark.parametrize("rate", [0.0001, 1 / 3, 0.5, 0.75, 0.999999])
+@pytest.mark.parametrize("rate", [0.0001, 0.2, 1 / 3, 0.5, 0.75, 0.9999])
 def test_masks_drop_with_exactly_the_rate(rate: float) -> None:
-    """Broken: masks made of 16 bits would round the rate, or favour one of the four values that share a word."""
+    """Broken: masks made of 8 bits would round the rate, or favour one of the eight values that share a word."""
     torch.manual_seed(3)
     kept = keep(torch.empty(2**22), rate)
-    for lane in (kept, *kept.reshape(-1, 4).unbind(1)):
+    for lane in (kept, *kept.reshape(-1, 8).unbind(1)):
         deviation = (len(lane) * rate * (1 - rate)) ** 0.5
         assert abs((~lane).sum().item() - len(lane) * rate) <= ERRORS * deviation
 
 
-def test_rates_under_16_bits_are_kept() -> None:
-    """Broken: a rate between two steps of 2⁻¹⁶ would become one of them; here 2⁻¹⁷ would become 0."""
+@pytest.mark.parametrize("rate", [0.003, 0.2, 0.25, 0.998])
+def test_as_many_values_drop_as_draws_on_their_own_would(rate: float) -> None:
+    """Broken: what 8 bits leave of a rate would drop too evenly, or together, so that batches differ otherwise."""
+    torch.manual_seed(6)
+    counts, values = 4000, 1001
+    dropped = torch.tensor([(~keep(torch.empty(values), rate)).sum().item() for _ in range(counts)]).double()
+    variance = values * rate * (1 - rate)
+    assert abs(dropped.mean().item() - values * rate) < ERRORS * (variance / counts) ** 0.5
+    # The kurtosis of a binomial law, 3 + (1 − 6·rate·(1 − rate)) / variance, gives its sample variance this error.
+    error = ((2 + (1 - 6 * rate * (1 - rate)) / variance) / counts) ** 0.5
+    assert abs(dropped.var().item() / variance - 1) < ERRORS * error
+
+
+def test_rates_under_8_bits_are_kept() -> None:
+    """Broken: a rate between two steps of 2⁻⁸ would become one of them; here 2⁻¹⁷ would become 0."""
     torch.manual_seed(4)
     dropped = sum((~keep(torch.empty(2**24), 2**-17)).sum().item() for _ in range(4))
     assert abs(dropped - 512) < ERRORS * 512**0.5
@@ -85,6 +98,18 @@ def test_a_masked_tensor_keeps_its_layout(shape: tuple[int, ...], layout: torch.
     assert output.stride() == x.stride() and set(output.flatten().tolist()) == {0.0, 2.0}
     output.sum().backward()
     assert x.grad is not None and torch.equal(x.grad, output)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_masked_value_and_its_gradient_are_rounded_once(dtype: torch.dtype) -> None:
+    """Broken: in half precision the scale of inverted dropout would be off by up to 0.4 %, the same way each time."""
+    x = torch.randn(1000).to(dtype).requires_grad_()
+    output = make("drop", 0.3)(x)
+    kept = output != 0
+    assert torch.equal(output[kept], (x.double() / 0.7).to(dtype)[kept])
+    upstream = torch.randn(1000).to(dtype)
+    output.backward(upstream)
+    assert x.grad is not None and torch.equal(x.grad, (upstream.double() / 0.7).to(dtype) * kept)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])

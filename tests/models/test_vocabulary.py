@@ -15,7 +15,7 @@ from pipeline import network
 from pipeline.errors import UserError
 from pipeline.params.config import Row
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OWN = """
 from models import Word
 WORDS = {"NAME": Word(lambda place: None)}
