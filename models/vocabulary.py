@@ -116,7 +116,8 @@ def _load(name: str, path: Path) -> ModuleType:
         raise WordError(f"{place}: {type(error).__name__}: {reason}") from error
 
 
-def _imported(path: Path) -> Iterator[Path]:
+@functools.cache
+def _imported(path: Path) -> list[Path]:
     """The files of the folders of words that a file of them imports, anywhere in it."""
     package = next(package for package, folder in FOLDERS.items() if folder == path.parent)
     names: set[str] = set()
@@ -126,11 +127,13 @@ def _imported(path: Path) -> Iterator[Path]:
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    for name in names:
-        for package, folder in FOLDERS.items():
-            stem = name.removeprefix(f"{package}.").split(".")[0]
-            if name.startswith(f"{package}.") and (folder / f"{stem}.py").is_file():
-                yield folder / f"{stem}.py"
+    files = [
+        folder / f"{name.removeprefix(f'{package}.').split('.')[0]}.py"
+        for name in names
+        for package, folder in FOLDERS.items()
+        if name.startswith(f"{package}.")
+    ]
+    return [file for file in files if file.is_file()]
 
 
 def shown(path: Path) -> str:

@@ -31,8 +31,8 @@ from pipeline.measures.diagnosis import Diagnosis
 from pipeline.measures.shift import QUANTILES
 from pipeline.params import planned
 from pipeline.params.config import Row, Trainer
+from pipeline.progress import StageProgress
 from pipeline.running import store, workers
-from pipeline.running.progress import StageProgress
 from pipeline.storage import write_csv
 
 STATISTICS, MODES = ("before", "moving", "exact"), ("eval", "train")
@@ -78,10 +78,9 @@ def diagnose_study(study: planned.PlannedStudy) -> None:
     """
     groups = measured.load(study, paths.RUNS / study.name)
     results = {result.name: result for group in groups for result in group}
-    code = store.code_digest("diagnose")
     for group in groups:
         store.checked_data(group[0].row.dataset, {result.name: result.spec["data"] for result in group})
-    trained = [one for name in study.rows for one in _trained(results[name], code)]
+    trained = [one for name in study.rows for one in _trained(results[name], study.code[name])]
     tasks = {one.task.folder: one.task for one in trained if one.task}
     attempt = store.Attempt("studies", study.name)
     if store.is_forced(os.environ.get("DVC_STAGE"), attempt):

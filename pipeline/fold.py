@@ -17,7 +17,7 @@ from pipeline.errors import UserError, command
 from pipeline.images import prepared
 from pipeline.measures import inference
 from pipeline.measures.folding import Folded, fold
-from pipeline.running.progress import bar
+from pipeline.progress import bar
 from pipeline.tracking import trained
 from pipeline.tracking.trained import Trained
 

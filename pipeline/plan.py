@@ -1,7 +1,7 @@
 """Stage `plan`: checks all of params.yaml before anything trains, and writes what each stage needs of it.
 
     plan/datasets/<name>.json   a data set, defaults filled in
-    plan/rows/<name>.json       a row without its publications, defaults filled in
+    plan/rows/<name>.json       a row without its publications, defaults filled in, and a digest of its code
     plan/tuned/<name>.json      the same of a row to be tuned, with its tuning
     plan/studies/<name>.json    a study with its rows and their publications
     plan/claims/<study>.json    the claims that a study tests
@@ -18,8 +18,9 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.errors import command
-from pipeline.params.config import Params, read_params
+from pipeline.params.config import Params, Row, read_params
 from pipeline.params.planned import PlannedStudy, claims_of
+from pipeline.running import code
 
 KINDS = ("datasets", "rows", "tuned", "studies", "claims")
 """Folders of the plan."""
@@ -32,14 +33,23 @@ def write_plan(params: Params, target: Path = paths.PLAN) -> None:
         (target / kind).mkdir(parents=True)
     for name, dataset in params.datasets.items():
         _write(target / "datasets" / f"{name}.json", dataset.model_dump())
-    for kind, rows in (("rows", params.rows), ("tuned", params.tuned)):
-        for name, row in rows.items():
-            _write(target / kind / f"{name}.json", row.model_dump(exclude={"published"}))
+    for name, row in params.rows.items():
+        _write(target / "rows" / f"{name}.json", {"row": _decisive(row), "code": code.of_run(row)})
+    for name, row in params.tuned.items():
+        digests = {"code": code.of_run(row), "search": code.of_search(row)}
+        _write(target / "tuned" / f"{name}.json", {"row": _decisive(row)} | digests)
     for name, study in params.studies.items():
-        study_with_rows = PlannedStudy(name=name, study=study, rows=params.of_study(name))
-        _write(target / "studies" / f"{name}.json", study_with_rows.model_dump(), sort=False)
+        rows = params.of_study(name)
+        digests = {key: code.of_diagnosis(row) for key, row in rows.items()}
+        planned = PlannedStudy(name=name, study=study, rows=rows, code=digests)
+        _write(target / "studies" / f"{name}.json", planned.model_dump(), sort=False)
         claims = {key: claim.model_dump() for key, claim in claims_of(params, name).items()}
         _write(target / "claims" / f"{name}.json", claims, sort=False)
+
+
+def _decisive(row: Row) -> dict[str, Any]:
+    """A row without its publications, which no run needs."""
+    return row.model_dump(exclude={"published"})
 
 
 def _write(path: Path, content: dict[str, Any], sort: bool = True) -> None:

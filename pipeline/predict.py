@@ -29,7 +29,7 @@ from pipeline.findings.ensemble import Ensemble, together
 from pipeline.images.archives import LIMIT
 from pipeline.images.pictures import FORMATS, Picture, Pixels, channels_first, decode, hushed
 from pipeline.measures import inference
-from pipeline.running.progress import bar
+from pipeline.progress import bar
 from pipeline.text import printable
 from pipeline.tracking import trained
 from pipeline.tracking.trained import Trained

@@ -19,9 +19,10 @@ def main() -> None:
     if len(sys.argv) != 2:
         raise UserError("usage: pipeline/python -m pipeline.tune ROW")
     name = sys.argv[1]
-    row = planned.read_tuned(name)
+    plan = planned.read_tuned(name)
+    row = plan.row
     with store.held(store.tuning_lock(row.study, name), f"tuning row {name}"), Tracker() as tracker:
-        tune_row(name, row, tracker)
+        tune_row(name, plan, tracker)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import folders
 from pipeline.params.config import Digits, Folder, Torchvision
-from pipeline.running.progress import bar
+from pipeline.progress import bar
 from pipeline.text import one_line
 
 STALLED = 60.0

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from pipeline import paths
 from pipeline.errors import UserError
@@ -14,12 +14,31 @@ from pipeline.text import nearest
 T = TypeVar("T")
 
 
+class PlannedRow(Model):
+    """A row, and the digest of the code that decides its runs' numbers, see `running.code`."""
+
+    row: Row
+    code: str
+
+
+class PlannedTuning(Model):
+    """A row to be tuned, and the digests of the code of its runs and of its search."""
+
+    row: TunedRow
+    code: str
+    search: str
+
+
 class PlannedStudy(Model):
-    """A study with its rows, those to be tuned and publications included, in the order of params.yaml."""
+    """A study with its rows, those to be tuned and publications included, in the order of params.yaml.
+
+    `code` holds by row the digest of the code that measures its networks.
+    """
 
     name: str
     study: Study
     rows: dict[str, TunedRow | Row]
+    code: dict[str, str] = Field({})
 
 
 class PlannedClaim(Model):
@@ -39,11 +58,12 @@ def read_dataset(name: str) -> Any:
     return _read("datasets", name, TypeAdapter(Dataset))
 
 
-def read_row(name: str) -> Row:
+def read_row(name: str) -> PlannedRow:
     """The planned row of that name; a tuned one with the values that won."""
     if is_tuned(name):
-        return chosen.read_row(name, read_tuned(name), paths.TUNED / name)
-    return _read("rows", name, TypeAdapter(Row))
+        planned = read_tuned(name)
+        return PlannedRow(row=chosen.read_row(name, planned.row, paths.TUNED / name), code=planned.code)
+    return _read("rows", name, TypeAdapter(PlannedRow))
 
 
 def is_tuned(name: str) -> bool:
@@ -61,9 +81,9 @@ def train_stage(name: str) -> str:
     return f"train-tuned@{name}" if is_tuned(name) else f"train@{name}"
 
 
-def read_tuned(name: str) -> TunedRow:
+def read_tuned(name: str) -> PlannedTuning:
     """The planned row of that name before its tuning."""
-    return _read("tuned", name, TypeAdapter(TunedRow))
+    return _read("tuned", name, TypeAdapter(PlannedTuning))
 
 
 def read_study(name: str) -> PlannedStudy:

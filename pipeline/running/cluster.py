@@ -26,7 +26,7 @@ from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared
 from pipeline.params.config import Row
-from pipeline.running import forkserver, store, workers
+from pipeline.running import code, forkserver, store, workers
 from pipeline.running.workers import Event, Events, Task
 from pipeline.storage import write_atomically
 from pipeline.text import one_line
@@ -35,7 +35,7 @@ LOSSES = 3
 """So often a run that was killed starts again: nodes are lost or asked back; later the run may be what ends them."""
 
 CODE = ("pipeline/**/*.py", "models/**/*.py", "words/*.py", "dvc.yaml")
-"""What of the checkout goes to the nodes; dvc.yaml names the files of the code's digest."""
+"""What of the checkout goes to the nodes."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Cluster:
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise UserError(f"--address {address}: no Ray cluster ({one_line(error)})") from None
         self._images: dict[Path, tuple[str, dict[str, Any]]] = {}
-        self._code = store.code_digest()
+        self._code = code.whole()
 
     def check(self, name: str, row: Row) -> None:
         if not self._gpus and (row.trainer.accelerator == "gpu" or row.trainer.precision == "16-mixed"):
@@ -175,7 +175,7 @@ def _work(package: Package) -> Iterator[tuple[str, Any]]:
     if torch.__version__ != package.torch:
         yield "crash", f"{here} has torch {torch.__version__} and not {package.torch}: other numbers"
         return
-    if store.code_digest() != package.code:
+    if code.whole() != package.code:
         yield "crash", f"{here} has other code than this checkout"
         return
     local = replace(task, data=_place(package), folder=store.run_folder(task.folder.name))

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 from pipeline.errors import UserError
 from pipeline.images import prepared
-from pipeline.params import planned
 from pipeline.params.config import Row
+from pipeline.params.planned import PlannedRow, key
+from pipeline.progress import StageProgress
 from pipeline.running import cost, store, workers
 from pipeline.running.logbook import LoggedRun, unlogged
-from pipeline.running.progress import StageProgress
 from pipeline.running.rows import Training, check_machine, outcome
 from pipeline.running.workers import Event, Events, Task
 
@@ -67,13 +67,13 @@ class ThisMachine:
     here = True
 
     def check(self, name: str, row: Row) -> None:
-        check_machine(planned.key(name), row)
+        check_machine(key(name), row)
 
     def do_all(self, tasks: Iterable[Task]) -> Events:
         return workers.do_all(tasks)
 
 
-def train_rows(rows: Mapping[str, Row], engine: Engine, tracker: Log) -> dict[str, str]:
+def train_rows(rows: Mapping[str, PlannedRow], engine: Engine, tracker: Log) -> dict[str, str]:
     """Trains what is missing of rows and writes their outputs; rows that another process trains come last.
 
     Returns:
@@ -81,27 +81,27 @@ def train_rows(rows: Mapping[str, Row], engine: Engine, tracker: Log) -> dict[st
     """
     busy: list[str] = []
     with ExitStack() as locks:
-        for name, row in rows.items():
+        for name, planned in rows.items():
             try:
-                locks.enter_context(store.Lock(store.row_lock(row.study, name), wait=False))
+                locks.enter_context(store.Lock(store.row_lock(planned.row.study, name), wait=False))
             except store.Locked:
                 busy.append(name)
         problems = _train_locked({name: rows[name] for name in rows if name not in busy}, engine, tracker)
     for name in busy:
-        with store.held(store.row_lock(rows[name].study, name), f"training row {name}"):
+        with store.held(store.row_lock(rows[name].row.study, name), f"training row {name}"):
             problems |= _train_locked({name: rows[name]}, engine, tracker)
     return problems
 
 
-def _train_locked(rows: Mapping[str, Row], engine: Engine, tracker: Log) -> dict[str, str]:
+def _train_locked(rows: Mapping[str, PlannedRow], engine: Engine, tracker: Log) -> dict[str, str]:
     """`train_rows`, for a caller that holds the rows' locks."""
     trainings: dict[str, Training] = {}
     problems: dict[str, str] = {}
-    code, data_digest = store.code_digest(), functools.cache(prepared.digest)
-    for name, row in rows.items():
+    data_digest = functools.cache(prepared.digest)
+    for name, planned in rows.items():
         try:
-            engine.check(name, row)
-            trainings[name] = Training(name, row, code, data_digest)
+            engine.check(name, planned.row)
+            trainings[name] = Training(name, planned.row, planned.code, data_digest)
         except UserError as error:
             problems[name] = str(error)
             if len(rows) > 1:  # the others may take days

@@ -60,17 +60,6 @@ def checked_data(dataset: str, digests: Mapping[str, str]) -> Path:
     return folder
 
 
-def code_files(stage: str = "code") -> list[str]:
-    """The source files that dvc.yaml names as dependencies of a stage: those that can change its outputs."""
-    stages = _yaml(paths.ROOT / "dvc.yaml")["stages"][stage]
-    return sorted(dep for dep in stages.get("do", stages)["deps"] if dep.endswith(".py"))
-
-
-def code_digest(stage: str = "code") -> str:
-    """One digest of the code that can change a stage's outputs; the stage `code` names those of training."""
-    return _digest_of(paths.ROOT, code_files(stage))
-
-
 def _digest_of(folder: Path, names: list[str]) -> str:
     return hashlib.md5("".join(f"{digest(folder / name)}  {name}\n" for name in names).encode()).hexdigest()
 

@@ -74,7 +74,7 @@ def find(name: str) -> Trained:
     if not (folder / "spec.json").exists():
         if not re.fullmatch(NAME, place):
             raise UserError(f"{printable(name)}: neither the name of a row nor a folder with a row's spec.json")
-        folder = paths.RUNS / planned.read_row(place).study / place
+        folder = paths.RUNS / planned.read_row(place).row.study / place
     row, data = _spec(folder)
     weights = {each: folder / "weights" / f"seed-{each}.safetensors" for each in row.seeds if seed in (None, each)}
     weights = {each: path for each, path in weights.items() if path.exists()}

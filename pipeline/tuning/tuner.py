@@ -23,9 +23,10 @@ from pipeline.errors import UserError
 from pipeline.images import prepared
 from pipeline.params import space
 from pipeline.params.config import TunedRow
+from pipeline.params.planned import PlannedTuning
+from pipeline.progress import StageProgress
 from pipeline.running import cost, rows, slots, store, workers
 from pipeline.running.logbook import LoggedTrial, unlogged_trials
-from pipeline.running.progress import StageProgress
 from pipeline.tuning import search, tuned
 from pipeline.tuning.objective import TrialTask
 from pipeline.tuning.trials import Trials
@@ -44,13 +45,14 @@ class Log(Protocol):
         """A trial is over."""
 
 
-def tune_row(name: str, row: TunedRow, tracker: Log) -> None:
+def tune_row(name: str, planned: PlannedTuning, tracker: Log) -> None:
     """Runs what is missing of a tuning and writes its outputs. The caller holds the tuning's lock.
 
     Raises:
         UserError: a trial crashed, the storage cannot be reached, or the row does not fit the data or the machine.
     """
-    tuning = Tuning(name, row)
+    row = planned.row
+    tuning = Tuning(name, planned)
     attempt = store.Attempt("tunings", row.study, name)
     if store.is_forced(os.environ.get("DVC_STAGE"), attempt):
         tuning.clear()
@@ -88,14 +90,16 @@ class Tuning:
     """A tuning: which trials are missing, and what happens to those that run.
 
     Args:
-        name, row: as planned.
+        name: of the row.
+        planned: the row and its code.
 
     Raises:
         UserError: the row, with some value of its space, does not fit the data or the machine.
     """
 
-    def __init__(self, name: str, row: TunedRow) -> None:
-        self.name, self.row = name, row
+    def __init__(self, name: str, planned: PlannedTuning) -> None:
+        self.name, self.row = name, planned.row
+        row = planned.row
         self.data = paths.prepared(row.dataset)
         self.info = prepared.info(self.data)
         for where, corner in [(f"tuned.{name}", row), *space.corners(f"tuned.{name}", row)]:
@@ -106,7 +110,7 @@ class Tuning:
             {
                 "row": row.training(),
                 "data": prepared.digest(self.data, [prepared.FIT_FILE]),
-                "code": [store.code_digest(), store.code_digest("tune")],
+                "code": planned.search,
             }
         )
         self.trials = Trials(f"{row.study}/{name}/{self.key[:12]}", search.direction(row.tuning))
