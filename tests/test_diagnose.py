@@ -149,7 +149,9 @@ class Project:
 
     def diagnose(self) -> None:
         """What the stage does."""
-        diagnose.diagnose_study(PlannedStudy(name="s", study=self.study, rows=self.rows))
+        diagnose.diagnose_study(
+            PlannedStudy(name="s", study=self.study, rows=self.rows, code=dict.fromkeys(self.rows, "c"))
+        )
 
     def table(self, name: str) -> list[dict[str, str]]:
         """The lines of an output."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared
 from pipeline.params.config import Row
+from pipeline.params.planned import PlannedRow
 from pipeline.running import pool, rows, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.running.workers import Event, Events, Task
@@ -26,11 +27,13 @@ NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has 
         ({"batch": 128}, "rows.r.batch: 128, but stripes has 96 training images"),
         (
             {"backbone": {"widths": [4] * 4, "convs": [1] * 4, "dense": [8]}},
-            "rows.r.backbone: 4 pools need images of 16×16",
+            "rows.r.backbone: its blocks need images of 16×16",
         ),
         pytest.param({"trainer": {"accelerator": "gpu"}}, "rows.r.trainer: 1 GPUs wanted, 0 found", marks=NO_GPU),
         pytest.param(
-            {"trainer": {"precision": "16-mixed"}}, "rows.r.trainer.precision: 16-mixed needs a GPU", marks=NO_GPU
+            {"trainer": {"precision": "16-mixed", "arithmetic": "native"}},
+            "rows.r.trainer.precision: 16-mixed needs a GPU",
+            marks=NO_GPU,
         ),
     ],
 )
@@ -80,6 +83,12 @@ class InTurn:
             yield Event(task, "end")
 
 
+def train(rows: Mapping[str, Row], engine: pool.Engine) -> dict[str, str]:
+    """Trains rows as planned, unlogged."""
+    planned = {name: PlannedRow(row=row, code="c") for name, row in rows.items()}
+    return pool.train_rows(planned, engine, Unlogged())
+
+
 @pytest.fixture
 def project(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project, whose data sets are all the same."""
@@ -105,7 +114,7 @@ def test_rows_that_are_one_network_share_their_runs(project: Path, make_row: Cal
     """Broken: the same run would be trained twice at once, by two writers of one folder; or a row had no outputs."""
     rows = {"a": make_row(epochs=1, seeds=[0, 1]), "b": make_row(epochs=1, seeds=[1, 2]), "c": make_row(epochs=2)}
     engine = InTurn()
-    assert pool.train_rows(rows, engine, Unlogged()) == {}
+    assert train(rows, engine) == {}
     assert [(task.row.epochs, task.seed) for task in engine.done] == [(1, 0), (1, 1), (1, 2), (2, 0)]
     weights = [(project / "runs" / "s" / row / "weights" / "seed-1.safetensors").read_bytes() for row in "ab"]
     assert weights[0] == weights[1]
@@ -117,7 +126,7 @@ def test_a_crash_stops_no_other_row(project: Path, make_row: Callable[..., Row])
         "broken": make_row(epochs=1, each="conv act"),
         "large": make_row(epochs=1, batch=128),
     }
-    problems = pool.train_rows(rows, InTurn(crashing="conv act"), Unlogged())
+    problems = train(rows, InTurn(crashing="conv act"))
     assert problems == {
         "refused": "refused: not here",
         "broken": "broken: 1 of 1 runs crashed; the first: seed 0: out of luck",
@@ -132,7 +141,7 @@ def test_a_row_that_another_process_trains_is_waited_for_last(project: Path, mak
     lock = store.Lock(store.row_lock("s", "busy"), wait=False)
     engine = InTurn()
     with lock:
-        launched = threading.Thread(target=lambda: pool.train_rows(rows, engine, Unlogged()))
+        launched = threading.Thread(target=lambda: train(rows, engine))
         launched.start()
         while not (project / "runs" / "s" / "free" / "metrics.json").exists():
             time.sleep(0.01)
