@@ -130,8 +130,8 @@ def _shown(one: Number, word: str) -> str:
 
 def measure(found: Estimate, unit: Quantity) -> str:
     """A number with unit and interval, in as many digits as that has meaning; of a logarithm the factor."""
-    if unit.unit == "ln":
-        ends = [number(math.exp(end), 2) for end in (found.mean, found.low, found.high) if end is not None]
+    if unit.base:
+        ends = [number(unit.base**end, 2) for end in (found.mean, found.low, found.high) if end is not None]
         return f"{ends[0]} times" + (f" ({ends[1]} to {ends[2]})" if len(ends) > 1 else "")
     half = unit.scale * (found.half_width or 0.0)
     digits = min(unit.digits, max(0, 1 - math.floor(math.log10(half)))) if half else unit.digits

@@ -1,12 +1,10 @@
 """How fast rows learn, and which learning rates they bear: pure functions of what was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.findings.measured import LEARNS, Result
-
-USABLE = 0.9
-"""A learning rate is usable that learns this share of what the best rate of its arrangement learns."""
+from pipeline.findings.measured import Result
+from pipeline.params.quantities import LEARNS, USABLE
 
 
 @dataclass(frozen=True)
@@ -17,7 +15,7 @@ class Rates:
         results: by learning rate, in rising order, two or more.
     """
 
-    results: dict[float, Result]
+    results: Mapping[float, Result]
 
     def accuracy(self, rate: float) -> float | None:
         """Mean validation accuracy of the kept weights; a run that failed counts as a guess."""
@@ -37,10 +35,6 @@ class Rates:
 
 
 def learning_rates(results: Sequence[Result]) -> list[Rates]:
-    """The arrangements that were trained at several learning rates, in the order of their first row; tuned rows are
-    left out, whose rate others lost to."""
-    groups: dict[str, dict[float, Result]] = {}
-    for result in (result for result in results if not result.tuning):
-        row = result.row.model_dump(exclude={"seeds": True, "published": True, "optimizer": {"lr"}})
-        groups.setdefault(repr(row), {})[result.row.optimizer.lr] = result
-    return [Rates(dict(sorted(group.items()))) for group in groups.values() if len(group) > 1]
+    """The arrangements that were trained at several learning rates, in the order of their first row."""
+    first = {next(iter(result.rates.values())).name: result.rates for result in results if result.rates}
+    return [Rates(rates) for rates in first.values()]

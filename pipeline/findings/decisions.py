@@ -10,7 +10,8 @@ for several comparisons leaves (Holm 1979):
 
 A claim that names a margin itself, such as "no worse than", is judged by where its interval lies to that margin alone.
 Differences are paired by seed whatever they look like: to pick the better of a paired and an unpaired test after a
-look decides too often. `python tests/simulation.py` measures the rates of all this; tests/findings/test_decisions.py holds them.
+look decides too often. `python tests/simulation.py` measures the rates of all this; tests/findings/test_decisions.py
+holds them.
 """
 
 from collections.abc import Sequence

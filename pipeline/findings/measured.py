@@ -2,8 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,13 +19,10 @@ from pipeline.findings.stats import Estimate, mean_interval
 from pipeline.images import prepared
 from pipeline.params.config import Row, TunedRow
 from pipeline.params.planned import PlannedStudy
-from pipeline.params.quantities import Quantity, of_column
+from pipeline.params.quantities import LEARNS, Quantity, of_column
 from pipeline.tuning import tuned
 
 T = TypeVar("T")
-
-LEARNS = 0.1
-"""A row that gets less of the way from guessing to no error learns nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ class Result:
         predictions: of the runs that finished; None if there is none.
         diagnosis: what the stage `diagnose` found; None where it was not asked for.
         tuning: how the values of the row were chosen; None where params.yaml gives them.
+        rates: the rows that differ in nothing but the learning rate, by it, in rising order; empty if there is but one.
     """
 
     name: str
@@ -61,6 +59,7 @@ class Result:
     predictions: Predictions | None = None
     diagnosis: Diagnosed | None = None
     tuning: tuned.Tuned | None = None
+    rates: Mapping[float, "Result"] = field(default_factory=dict)
 
     def values(self, column: str) -> dict[int, float]:
         """A column of seeds.csv by seed, of the runs that finished and have it."""
@@ -140,7 +139,7 @@ def load(study: PlannedStudy, runs: Path, diagnosis: Path | None = None) -> Grou
         groups = {
             key: [_with_diagnosis(study.name, result, found) for result in group] for key, group in groups.items()
         }
-    return [sorted(group, key=standing) for group in groups.values()]
+    return [sorted(with_rates(group), key=standing) for group in groups.values()]
 
 
 def load_available(study: PlannedStudy, runs: Path, diagnosis: Path) -> tuple[dict[str, Result], list[str]]:
@@ -161,7 +160,7 @@ def load_available(study: PlannedStudy, runs: Path, diagnosis: Path) -> tuple[di
         results |= {name: _with_diagnosis(study.name, results[name], found) for name in found if name in results}
     except UserError as error:
         complaints.append(str(error))
-    return results, complaints
+    return {result.name: result for result in with_rates(list(results.values()))}, complaints
 
 
 def _with_diagnosis(study: str, result: Result, found: dict[str, Diagnosed]) -> Result:
@@ -169,6 +168,21 @@ def _with_diagnosis(study: str, result: Result, found: dict[str, Diagnosed]) -> 
     if result.name not in found or found[result.name].numbers.keys() != finished:
         raise UserError(f"diagnosis of {result.name}: of other runs; run 'dvc repro report@{study}'")
     return replace(result, diagnosis=found[result.name])
+
+
+def with_rates(results: Sequence[Result]) -> list[Result]:
+    """The results, each with those that differ from it in nothing but the learning rate; tuned rows are left out, whose
+    rate others lost to."""
+    groups: dict[str, dict[float, Result]] = {}
+    for result in results:
+        groups.setdefault(_but_for_the_rate(result), {})[result.row.optimizer.lr] = result
+    found = {key: dict(sorted(group.items())) for key, group in groups.items() if len(group) > 1}
+    return [replace(result, rates=found.get(_but_for_the_rate(result), {})) for result in results]
+
+
+def _but_for_the_rate(result: Result) -> str:
+    row = result.row.model_dump(exclude={"seeds": True, "published": True, "optimizer": {"lr"}})
+    return result.name if result.tuning else repr(row)
 
 
 def standing(result: Result) -> float:

@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+LEARNS = 0.1
+"""A row that gets less of the way from guessing to no error learns nothing."""
+
+USABLE = 0.9
+"""A learning rate is usable that learns this share of what the best rate of its arrangement learns."""
+
 
 class Measured(Protocol):
     """What was measured for a row, as `measured.Result` holds it."""
@@ -33,6 +39,7 @@ class Quantity:
         unit: of the number times `scale`.
         scale: from the stored number to a reader's: 100 for fractions.
         digits: decimals that a reader wants.
+        base: of the logarithm that the number is, for a reader who wants the factor; None of one that is none.
         matters: the smallest difference that does, in the stored unit: what a verdict calls negligible is surely less,
             and "at least as good" (>=) allows so much.
         step: of its values where they come in steps, such as one test image or one epoch; None where they do not.
@@ -45,6 +52,7 @@ class Quantity:
     unit: str = ""
     scale: float = 1.0
     digits: int = 4
+    base: float | None = None
     matters: float = 0.005
     step: Callable[[Any], float] | None = None
     of_failed: Callable[[Any], float] | None = None
@@ -118,6 +126,27 @@ def _log_shift(result: Measured) -> dict[int, float]:
     return {seed: math.log(value) for seed, value in shifts.items()}
 
 
+def _usable_rate(result: Any) -> dict[int, float]:
+    """Logarithm of the highest learning rate that is usable, by seed, of the row's arrangement; where it learns nothing
+    at any rate, one step under the lowest."""
+    if not result.rates:
+        return {}
+    learned = {rate: sibling.measure(QUANTITIES["val_accuracy"]) for rate, sibling in result.rates.items()}
+    found = {}
+    for seed in set.intersection(*(set(by_seed) for by_seed in learned.values())):
+        gains = {rate: by_seed[seed] - result.chance for rate, by_seed in learned.items()}
+        best = max(gains.values())
+        fit = [rate for rate, gain in gains.items() if gain >= USABLE * best]
+        learns = best >= LEARNS * (1 - result.chance)
+        found[seed] = math.log10(max(fit)) if learns else math.log10(min(gains)) - _rate_step(result)
+    return found
+
+
+def _rate_step(result: Any) -> float:
+    """The widest distance between two of the learning rates that an arrangement was trained at, as a logarithm."""
+    return max(math.log10(high / low) for low, high in itertools.pairwise(result.rates)) if result.rates else 0.0
+
+
 def _by_seed(result: Measured, values: list[Any]) -> dict[int, Any]:
     return dict(zip(result.finished, values, strict=True))
 
@@ -143,6 +172,7 @@ QUANTITIES = {
         "natural logarithm of the variance shift, the mean over layers of max(real/moving, moving/real)",
         _log_shift,
         unit="ln",
+        base=math.e,
         digits=3,
         matters=0.02,
     ),
@@ -150,6 +180,15 @@ QUANTITIES = {
         "test accuracy gained by running the statistics again",
         _diagnosed("test_accuracy_moving", less="test_accuracy_before"),
         step=_image("test"),
+    ),
+    "usable_rate": Quantity(
+        "decimal logarithm of the highest usable learning rate of the row's arrangement",
+        _usable_rate,
+        unit="decades",
+        digits=1,
+        base=10.0,
+        matters=0.5,
+        step=_rate_step,
     ),
     "failed": _fraction(
         "share of runs that diverged",

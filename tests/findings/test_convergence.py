@@ -11,10 +11,10 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.findings.convergence import learning_rates
 from pipeline.findings.diagnosed import Diagnosed, read
-from pipeline.findings.measured import Result, Run
+from pipeline.findings.measured import Result, Run, with_rates
 from pipeline.params.config import Row, Study
 from pipeline.params.planned import PlannedStudy
-from pipeline.params.quantities import epochs_to
+from pipeline.params.quantities import QUANTITIES, epochs_to
 from pipeline.report import _ratios
 from pipeline.reporting import convergence_sections, diagnosis_sections, shift_chart
 from pipeline.reporting.charts import save_svg, style
@@ -64,17 +64,27 @@ def test_the_first_epoch_that_reaches_a_target_counts(curve: list[float], expect
 )
 def test_the_highest_usable_rate(rows: list[Result], expected: float | None) -> None:
     """Broken: a rate at which a seed failed, or that learns too little, would pass for usable."""
-    (rates,) = learning_rates(rows)
+    (rates,) = learning_rates(with_rates(rows))
     assert rates.usable() == expected
 
 
 def test_only_rows_that_differ_in_the_rate_alone_are_compared() -> None:
     """Broken: the rate of one arrangement would be judged by the accuracy of another."""
     rows = [at(0.1, [0.9]), at(1.0, [0.1], activation="sigmoid"), at(1.0, [0.8], seeds=[7]), at(0.5, [0.9], batch=16)]
-    (rates,) = learning_rates(rows)
+    (rates,) = learning_rates(with_rates(rows))
     assert [result.name for result in rates.results.values()] == ["r0.1", "r1"]
-    (_, section) = convergence_sections.sections([], rows)
+    (_, section) = convergence_sections.sections([], with_rates(rows))
     assert "| `conv bn act · pool · dense act` | relu | 0.1: 90.00; 1: 80.00 |" in section
+
+
+def test_the_usable_rate_of_each_seed() -> None:
+    """Broken: a claim about higher rates would be judged at a rate that nobody could use."""
+    rows = [at(0.01, [0.8, 0.9, 0.11]), at(0.1, [0.9, None, 0.12]), at(1.0, [0.3, 0.9, 0.1])]
+    usable = QUANTITIES["usable_rate"]
+    for row in with_rates(rows):
+        assert row.measure(usable) == pytest.approx({0: -1.0, 1: 0.0, 2: -3.0})
+        assert usable.resolution(row) == pytest.approx(1.0)
+    assert with_rates(rows[:1])[0].measure(usable) == {}
 
 
 def test_targets_are_counted_over_the_runs_that_reach_them() -> None:
