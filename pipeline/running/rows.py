@@ -17,6 +17,7 @@ from pipeline.params import planned
 from pipeline.params.config import Row
 from pipeline.running import store
 from pipeline.running.logbook import LoggedRun
+from pipeline.storage import write_json
 from pipeline.training import results
 from pipeline.training.devices import uses_gpu
 
@@ -50,6 +51,8 @@ class Training:
                 store.clear(run.folder)
         self._attempt.begin()
         self.missing = [run for run in self.runs if store.result(run.folder) is None]
+        for run in self.missing:
+            write_json(run.folder / store.SPEC, store.run_spec(row, run.seed, **self._digests))
 
     def write(self) -> None:
         """Writes the row's outputs. The run store holds all of its runs."""

@@ -1,6 +1,7 @@
 """The run store: finished and half-finished runs, outside the DVC outputs, which DVC deletes before a rerun.
 
-    .store/runs/<key>/           one run, see run.py; `logged.json` says what it is and where it is logged
+    .store/runs/<key>/           one run, see run.py; `spec.json` says what decides its numbers, `logged.json` where it
+                                 is logged
     .store/diagnoses/<key>/      the measures of one run, see diagnosis.py
     .store/trials/<key>/         one trial of a tuning, see objective.py
     .store/optuna/               the trials of all tunings, see trials.py
@@ -34,6 +35,9 @@ from pipeline.images import prepared
 from pipeline.params.config import Row
 from pipeline.storage import read_json, write_json
 
+SPEC = "spec.json"
+"""Holds what `run_spec` gives of a run."""
+
 
 def digest(path: Path) -> str:
     """MD5 of a file, as DVC writes it into dvc.lock."""
@@ -58,10 +62,6 @@ def checked_data(dataset: str, digests: Mapping[str, str]) -> Path:
             hint = "run 'dvc repro', or check out the commit that it was trained at"
             raise UserError(f"{paths.shown(folder)}: not the images that {row} was trained on; {hint}")
     return folder
-
-
-def _digest_of(folder: Path, names: list[str]) -> str:
-    return hashlib.md5("".join(f"{digest(folder / name)}  {name}\n" for name in names).encode()).hexdigest()
 
 
 def run_spec(row: Row, seed: int, data: str, code: str) -> dict[str, Any]:

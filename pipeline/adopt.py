@@ -1,0 +1,63 @@
+"""Takes over runs of older code that give the same numbers with today's; nothing is adopted unverified.
+
+    pipeline/python -m pipeline.adopt quickstart
+
+For code that changed without changing numbers: a refactoring, a faster kernel, another torch. Of the runs that the
+store holds of older code alone, one of each kind (words, optimizer, schedule, precision) trains again; only if all come
+out the same to the byte, all get today's key, and `dvc repro` picks them up.
+"""
+
+if __name__ == "__main__":
+    from pipeline.running import forkserver
+
+    forkserver.start()  # first: it imports what workers need while this process imports what it needs
+
+import argparse
+import functools
+
+from pipeline import paths
+from pipeline.errors import UserError, command
+from pipeline.images import prepared
+from pipeline.params import planned
+from pipeline.running import adoption, rows, stages
+from pipeline.running.pool import ThisMachine
+
+WHAT = "Takes over runs of older code that give the same numbers with today's; nothing is adopted unverified."
+
+
+@command
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.adopt", description=WHAT)
+    parser.add_argument("studies", nargs="*", help="studies whose runs are adopted; none for all")
+    parser.add_argument("--all", action="store_true", help="train every run again, not one of each kind")
+    arguments = parser.parse_args()
+    stages.repro(["plan"])
+    found = adoption.candidates(_wanted(arguments.studies))
+    if not found:
+        print("nothing to adopt: the store holds no run that differs from a missing one in its code alone")
+        return
+    chosen = found if arguments.all else adoption.samples(found)
+    print(f"{len(found)} runs of older code; training {len(chosen)} of them again")
+    if problems := adoption.differences(chosen, ThisMachine()):
+        raise UserError(f"nothing adopted: {len(problems)} of {len(chosen)} came out otherwise; {'; '.join(problems)}")
+    adoption.adopt(found)
+    print(f"{len(found)} runs adopted, {len(chosen)} of them trained again and the same to the byte")
+
+
+def _wanted(studies: list[str]) -> list[rows.LoggedRun]:
+    """The runs of the planned rows of some studies; rows whose images or tuning are still to come are passed over."""
+    runs = []
+    digest = functools.cache(prepared.digest)
+    for study in studies or sorted(path.stem for path in (paths.PLAN / "studies").glob("*.json")):
+        for name in planned.read_study(study).rows:
+            try:
+                plan = planned.read_row(name)
+                data = digest(paths.prepared(plan.row.dataset))
+            except UserError:
+                continue
+            runs += rows.describe(name, plan.row, data, plan.code)
+    return runs
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Runs of older code that give the same numbers with today's: found, checked by training some again, and taken over.
+
+After a refactoring, a faster kernel or another torch, the key of every run is another one, though its numbers may be
+the same. A run of the store that differs from a wanted one in the digest of the code alone can stand for it, once runs
+that cover what the others say were trained again and came out the same to the byte.
+"""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import load_file
+
+from pipeline import paths
+from pipeline.params.config import Row
+from pipeline.progress import StageProgress
+from pipeline.running import store, workers
+from pipeline.running.logbook import LoggedRun
+from pipeline.running.pool import Engine
+from pipeline.running.workers import Task
+from pipeline.storage import read_json, write_json
+
+FILES = ("result.json", "curves.csv", "logits.safetensors", "weights.safetensors")
+"""Of a run; the last two are missing of a failed one."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run that is wanted, and one of other code that may stand for it."""
+
+    run: LoggedRun
+    folder: Path
+
+    @property
+    def again(self) -> Path:
+        """Where the run is trained again."""
+        return store.run_folder(self.run.key, "adoptions")
+
+
+def candidates(runs: Iterable[LoggedRun]) -> list[Candidate]:
+    """For each run that the store lacks, the newest of other code alone, where there is one."""
+    known: dict[str, list[Path]] = defaultdict(list)
+    for path in (paths.STORE / "runs").glob(f"*/{store.SPEC}"):
+        if store.result(path.parent) is not None:
+            known[_but_for_code(read_json(path))].append(path.parent)
+    found = []
+    for run in runs:
+        if store.result(run.folder) is None:
+            same = known[_but_for_code(store.run_spec(run.row, run.seed, run.data, run.code))]
+            if same:
+                newest = max(same, key=lambda folder: (folder / "result.json").stat().st_mtime)
+                found.append(Candidate(run, newest))
+    return found
+
+
+def _but_for_code(spec: dict[str, Any]) -> str:
+    return store.run_key({name: value for name, value in spec.items() if name != "code"})
+
+
+def samples(found: Sequence[Candidate]) -> list[Candidate]:
+    """One of each kind: the shortest run of all that say the same words and train in the same way."""
+    kinds: dict[Any, list[Candidate]] = defaultdict(list)
+    for candidate in found:
+        kinds[_kind(candidate.run.row)].append(candidate)
+    return [min(kind, key=lambda candidate: (candidate.run.row.epochs, candidate.run.seed)) for kind in kinds.values()]
+
+
+def _kind(row: Row) -> tuple[object, ...]:
+    trainer = row.trainer
+    return (
+        frozenset(row.words()),
+        row.activation,
+        row.optimizer.name,
+        row.schedule.name,
+        row.early_stopping is None,
+        (row.augment, row.select_on, row.keep, row.norm.running_stats),
+        (trainer.precision, trainer.arithmetic, trainer.compile, trainer.channels_last, trainer.devices),
+    )
+
+
+def differences(chosen: Sequence[Candidate], engine: Engine) -> list[str]:
+    """Trains runs again; a line for each that did not come out the same to the byte."""
+    by_folder = {candidate.again: candidate for candidate in chosen}
+    for folder in by_folder:
+        store.clear(folder)
+    problems = []
+    steps = {folder: candidate.run.row.epochs for folder, candidate in by_folder.items()}
+    tasks = [Task(one.run.row, one.run.seed, one.run.prepared, folder) for folder, one in by_folder.items()]
+    with StageProgress(f"{len(chosen)} runs again", steps, "epochs") as progress:
+        for event in engine.do_all(tasks):
+            candidate = by_folder[event.task.folder]
+            who = f"{candidate.run.name} seed {candidate.run.seed}"
+            if event.kind == "report":
+                progress.step(event.task.folder, int(event.content["epoch"]["epoch"]), who)
+            elif event.kind == "end":
+                difference = _difference(candidate.folder, candidate.again)
+                progress.end(event.task.folder, f"{who}: {difference or 'the same'}")
+                problems += [f"{who}: {difference}"] if difference else []
+            elif event.kind in ("crash", "killed"):
+                problems.append(f"{who}: {workers.last_words(event)}")
+    return problems
+
+
+def _difference(old: Path, new: Path) -> str | None:
+    """What is not the same, and by how much; None where all bytes are."""
+    unlike = [name for name in FILES if _bytes(old / name) != _bytes(new / name)]
+    if not unlike:
+        return None
+    results = [store.result(folder) for folder in (old, new)]
+    accuracies = [f"{result.get('test_accuracy', float('nan')):.4f}" for result in results]
+    text = f"{', '.join(unlike)} differ; test accuracy {' then '.join(accuracies)}"
+    logits = [folder / "logits.safetensors" for folder in (old, new)]
+    if all(path.exists() for path in logits):
+        before, after = (load_file(path)["logits"] for path in logits)
+        if before.shape == after.shape:
+            text += f", logits apart by up to {abs(before - after).max():.3g}"
+    return text
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def adopt(found: Iterable[Candidate]) -> None:
+    """Takes runs over under the key of today's code; the old ones stay where they are."""
+    for candidate in found:
+        run = candidate.run
+        with store.run_lock(run.folder):
+            for name in reversed(FILES):  # result.json comes last: a folder that has one is whole
+                if (candidate.folder / name).exists():
+                    shutil.copyfile(candidate.folder / name, run.folder / name)
+            write_json(run.folder / store.SPEC, store.run_spec(run.row, run.seed, run.data, run.code))
+        shutil.rmtree(candidate.again, ignore_errors=True)

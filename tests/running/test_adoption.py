@@ -1,0 +1,86 @@
+"""Runs of older code stand for today's only when they come out the same again."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import paths
+from pipeline.params.config import Row
+from pipeline.running import adoption, rows, store
+from pipeline.running.logbook import LoggedRun
+from pipeline.running.workers import Event, Events, Task
+from pipeline.storage import write_json
+from pipeline.training import run
+
+
+class Here:
+    """Does tasks in this process."""
+
+    here = True
+
+    def __init__(self) -> None:
+        self.done: list[Task] = []
+
+    def check(self, name: str, row: Row) -> None: ...
+
+    def do_all(self, tasks: Iterable[Task]) -> Events:
+        for task in tasks:
+            self.done.append(task)
+            task.work(lambda content: None)  # pyright: ignore[reportArgumentType]
+            yield Event(task, "end")
+
+
+@pytest.fixture
+def wanted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_row: Callable[..., Row]
+) -> list[LoggedRun]:
+    """The runs of two rows of today's code."""
+    monkeypatch.setattr(paths, "STORE", tmp_path / "store")
+    monkeypatch.setattr(paths, "prepared", lambda dataset: data)
+    rates = {"a": 0.01, "b": 0.02}
+    planned = {
+        name: make_row(epochs=1, seeds=[0, 1], optimizer={"name": "adam", "lr": lr}) for name, lr in rates.items()
+    }
+    return [one for name, row in planned.items() for one in rows.describe(name, row, "data", "new")]
+
+
+def store_old(wanted: list[LoggedRun], data: Path, **changes: Any) -> None:
+    """Trains them with code of another digest; `changes` of the row stand for a constant that it has otherwise."""
+    for one in wanted:
+        spec = store.run_spec(one.row, one.seed, one.data, "old")
+        folder = store.run_folder(store.run_key(spec))
+        run.train(one.row.model_copy(update=changes), one.seed, data, folder, lambda content: None)
+        write_json(folder / store.SPEC, spec)
+
+
+def test_a_refactoring_is_adopted(wanted: list[LoggedRun], data: Path) -> None:
+    """Broken: code that moves would cost every trained network, or runs were adopted that nobody checked."""
+    store_old(wanted, data)
+    found, engine = adoption.candidates(wanted), Here()
+    assert [one.run for one in found] == wanted
+    assert adoption.differences(adoption.samples(found), engine) == []
+    assert [(task.row, task.seed) for task in engine.done] == [(wanted[0].row, 0)]  # both rows say and train the same
+    adoption.adopt(found)
+    assert all(store.result(one.folder)["status"] == "finished" for one in wanted)
+    assert adoption.candidates(wanted) == []
+    for one in found:
+        assert all((one.folder / name).read_bytes() == (one.run.folder / name).read_bytes() for name in adoption.FILES)
+
+
+def test_a_changed_constant_is_refused(wanted: list[LoggedRun], data: Path) -> None:
+    """Broken: results of other code would pass for today's."""
+    store_old(wanted, data, label_smoothing=0.1)
+    (problem, *others) = adoption.differences(adoption.candidates(wanted), Here())
+    assert len(others) == 3
+    assert problem.startswith("a seed 0: result.json, curves.csv, logits.safetensors, weights.safetensors differ; test")
+    assert "logits apart by up to 0." in problem
+
+
+def test_runs_that_differ_in_more_than_their_code_are_no_candidates(wanted: list[LoggedRun], data: Path) -> None:
+    """Broken: a run of another row, seed or data set would be trained again, or adopted."""
+    store_old([wanted[0]], data)
+    assert [one.run.name for one in adoption.candidates(wanted)] == ["a"]
+    other = LoggedRun("s", "a", wanted[0].row, 0, "key", "other data", "new")
+    assert adoption.candidates([other]) == []
