@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 
 class Dropout(nn.Module):
@@ -76,15 +75,15 @@ class _Masked(torch.autograd.Function):
     """The product and its derivative, which is the same product."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(mask)
         ctx.scale = scale
         return _product(x, mask, scale)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _product(gradient, *ctx.saved_tensors, ctx.scale), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (mask,) = ctx.saved_tensors
+        return _product(gradient, mask, ctx.scale), None, None
 
 
 def _product(x: Tensor, mask: Tensor, scale: float) -> Tensor:

@@ -14,7 +14,6 @@ its regularization: a convolution, `conv` or `conv-valid`, once in `each`, `pool
 `head`; in `block` a `pool` and as many convolutions as the backbone has. Every other word may stand anywhere.
 """
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,10 +133,3 @@ class Sentence:
             counted = ", ".join(f"{count}×{times[part][0]} {times[part][1]}" for part, count in drops.items())
             raise SentenceError("dropout", f"{len(rates)} rates for {positions} dropout positions ({counted})")
         return rates
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of an error message: the nearest known word, or all of them where none is near."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; known: {' '.join(names)}"

@@ -56,12 +56,8 @@ def _files(*patterns: str) -> list[Path]:
 
 def _words(row: Row) -> list[Path]:
     """The files of the words that a row says."""
-    from models import vocabulary  # torch, which who has a digest does not need
-
-    said: set[str] = set()
-    for one in [row, *(corner for _, corner in corners("", row))] if isinstance(row, TunedRow) else [row]:
-        said |= {one.activation if word == vocabulary.ACT else word for word in one.words()}
-    return vocabulary.sources(said)
+    rows = [row, *(corner for _, corner in corners("", row))] if isinstance(row, TunedRow) else [row]
+    return [path for one in rows for path in one.network()[1].sources()]
 
 
 def _digest(files: Iterable[Path]) -> str:

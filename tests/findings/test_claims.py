@@ -280,12 +280,17 @@ ARRANGEMENTS = {
 }
 
 
-def test_rows_that_make_a_table_are_found(measure: Measure) -> None:
+@pytest.mark.parametrize("spelled", [False, True], ids=["each and end", "block"])
+def test_rows_that_make_a_table_are_found(spelled: bool, measure: Measure) -> None:
     """Broken: effects of batch normalization and dropout would be taken from rows that differ in something else."""
     shares = dict(
         zip(ARRANGEMENTS, ([0.5, 0.51], [0.6, 0.61], [0.7, 0.71], [0.75, 0.74], [0.1, 0.1], [0.2, 0.2]), strict=True)
     )
-    results = [measure({name: shares[name]}, **row)[name] for name, row in ARRANGEMENTS.items()]
+    rows = {
+        name: row | ({"block": f"{row['each']} {row['end']}", "each": "", "end": ""} if spelled else {})
+        for name, row in ARRANGEMENTS.items()
+    }
+    results = [measure({name: shares[name]}, **row)[name] for name, row in rows.items()]
     (found,) = comparisons.quadruples(results)
     assert {cell: result.name for cell, result in found.items()} == {
         "neither": "plain", "first": "bn", "second": "dropout", "both": "both",

@@ -123,6 +123,16 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
     ),
     "unknown word": (row(each="conv bnn act"), ["rows.r.each: conv »bnn« act", "did you mean 'bn'?"]),
     "no convolution": (row(each="act"), ["rows.r.each", "'conv' is needed"]),
+    "no part of a sentence": (row(each=None, end=None), ["rows.r.each: (empty): a word 'conv' is needed in `each`"]),
+    "a block beside each": (row(block="conv act pool"), ["rows.r.block: it spells out what `each` and `end` say"]),
+    "a block of other depth": (
+        row(block="conv act conv-valid pool drop", each=None, end=None),
+        ["rows.r.block: 2 convolutions, but 1 in the backbone's convs [1, 1]"],
+    ),
+    "an unknown word in a block": (
+        row(block="conv valid pool drop", each=None, end=None),
+        ["rows.r.block: conv »valid« pool drop: unknown word 'valid'; did you mean 'conv-valid'?"],
+    ),
     "head without dense": (row(head="act drop"), ["rows.r.head", "'dense' is needed"]),
     "rate of one": (row(dropout=1.0), ["rows.r.dropout", "[0, 1)"]),
     "rate as text": (row(dropout="half"), ["rows.r.dropout: found 'half'"]),
