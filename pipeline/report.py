@@ -77,17 +77,20 @@ def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence
 
 
 def _write_index(reports: Path) -> None:
-    """Writes the page over all studies that have a report.
+    """Writes the page over all studies that have a report, and what they answer into README.md.
 
-    It is no output of a stage, which would have to depend on all reports: who wants one does not want all.
+    These are no outputs of a stage, which would have to depend on all reports: who wants one does not want all.
     """
-    from pipeline.reporting.page import HOME, index
+    from pipeline.reporting.page import HOME, index, with_answers
 
     lock = paths.STORE / "locks" / "index"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):  # of two reports that end together, the later one sees both
-        summaries = [read_json(path) for path in sorted(reports.glob("*/summary.json"))]
+        found = [read_json(path) for path in sorted(reports.glob("*/summary.json"))]
+        summaries = [one for one in found if "answer" in one]  # one that an older version wrote has none
         write_atomically(reports / HOME, index(summaries).encode())
+        if (readme := reports.parent / "README.md").exists():
+            write_atomically(readme, with_answers(readme.read_text(encoding="utf-8"), summaries).encode())
 
 
 def _draw(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery], folder: Path) -> None:

@@ -23,6 +23,9 @@ from pipeline.reporting.prose import inline
 HOME = "index.html"
 """The page over all studies."""
 
+ANSWERS, ANSWERS_END = "<!-- what studies answer, as their reports say it -->", "<!-- answers end -->"
+"""Marks in README.md between which the reports write."""
+
 Makers = Mapping[str, Sequence[Callable[[Findings], Section | None]]]
 
 INSTEAD: Makers = {
@@ -74,6 +77,20 @@ def index(summaries: Sequence[dict[str, Any]]) -> str:
     """
     lead = environment().get_template("index.html").render(summaries=summaries, inline=inline)
     return _render("Batch normalization, dropout, or both, and in which order?", Markup(lead), [], None, ("page.js",))
+
+
+def with_answers(readme: str, summaries: Sequence[dict[str, Any]]) -> str:
+    """README.md with what studies answer between its marks, if it has them.
+
+    Args:
+        readme: as it is.
+        summaries: what `summary` gives of each.
+    """
+    told = "".join(
+        f"- [{one['title']}](reports/{one['name']}.md): {one['answer']}{' ' * bool(one['note'])}{one['note']}\n"
+        for one in summaries
+    )
+    return re.sub(f"(?<={ANSWERS}\n).*?(?={ANSWERS_END})", lambda _: told, readme, count=1, flags=re.DOTALL)
 
 
 def summary(found: Findings) -> dict[str, Any]:

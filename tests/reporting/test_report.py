@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -22,7 +23,8 @@ from pipeline.findings import gallery
 from pipeline.images import prepared
 from pipeline.params.config import Row
 from pipeline.params.planned import PlannedStudy
-from pipeline.reporting import charts, panels
+from pipeline.reporting import charts, page, panels
+from pipeline.storage import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -205,7 +207,10 @@ def test_show_prints_the_same_and_writes_nothing(
     for name in ("a", "b"):
         write_outputs(project / "runs" / "s" / name, make_row(), WINNER)
     plan_study(project, {"a": make_row(), "b": make_row()})
+    (project / "README.md").write_text(f"# T\n\n{page.ANSWERS}\nold\n{page.ANSWERS_END}\n\nText\n")
+    write_json(project / "reports" / "old" / "summary.json", {"name": "old"})
     run_stage(monkeypatch, "s")
+    shutil.rmtree(project / "reports" / "old")
     printed = capsys.readouterr().out
     files = sorted(fingerprint(project / "reports"))
     figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "gallery", "learning-rate", "loss", "runs", "shift")]
@@ -218,8 +223,10 @@ def test_show_prints_the_same_and_writes_nothing(
     (told,) = re.findall(r"^\*\*Answer\.\*\* (.*)$", (project / "reports" / "s.md").read_text(), re.M)
     assert told.replace("`", "") in printed  # the same sentences everywhere
     assert json.loads((project / "reports" / "s" / "summary.json").read_text())["answer"] == told
-    for page in ("s.html", "index.html"):
-        assert re.sub(r"`([^`]*)`", r"<code>\1</code>", told) in (project / "reports" / page).read_text()
+    for name in ("s.html", "index.html"):
+        assert re.sub(r"`([^`]*)`", r"<code>\1</code>", told) in (project / "reports" / name).read_text()
+    answers = f"{page.ANSWERS}\n- [Some study](reports/s.md): {told}\n{page.ANSWERS_END}"
+    assert (project / "README.md").read_text() == f"# T\n\n{answers}\n\nText\n"
     assert "Report: reports/s.md" in printed
     assert f"In a browser: {(project / 'reports' / 's.html').as_uri()}" in printed
     assert "\x1b" not in printed
