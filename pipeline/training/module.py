@@ -16,6 +16,7 @@ from pipeline.images import draws, prepared
 from pipeline.params import config
 from pipeline.training import streams
 from pipeline.training.metrics import EPOCH, epoch_metrics
+from pipeline.training.rmsprop import RMSprop
 
 
 class Classifier(pl.LightningModule):
@@ -152,7 +153,7 @@ def make_optimizer(spec: config.Optimizer, parameters: Iterable[nn.Parameter]) -
             return kind(parameters, spec.lr, betas=betas, eps=spec.eps, weight_decay=spec.weight_decay, fused=True)
         case config.RMSprop():
             decay, momentum = spec.weight_decay, spec.momentum
-            return torch.optim.RMSprop(parameters, spec.lr, spec.alpha, spec.eps, weight_decay=decay, momentum=momentum)
+            return RMSprop(parameters, spec.lr, spec.alpha, spec.eps, weight_decay=decay, momentum=momentum)
 
 
 Scheduler = lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
