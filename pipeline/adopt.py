@@ -7,11 +7,6 @@ store holds of older code alone, one of each kind (words, optimizer, schedule, p
 out the same to the byte, all get today's key, and `dvc repro` picks them up.
 """
 
-if __name__ == "__main__":
-    from pipeline.running import forkserver
-
-    forkserver.start()  # first: it imports what workers need while this process imports what it needs
-
 import argparse
 import functools
 

@@ -8,11 +8,6 @@ dvc.lock; then the same for tuned rows, which DVC tunes before, on this machine;
 stops nothing else. After a kill the same command resumes.
 """
 
-if __name__ == "__main__":
-    from pipeline.running import forkserver
-
-    forkserver.start()  # first: it imports what workers need while this process imports what it needs
-
 import argparse
 import os
 import sys

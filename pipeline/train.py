@@ -1,10 +1,5 @@
 """Stage `train@<row>`: all runs of a row, side by side, and the row's outputs; `launch` does the same for many rows."""
 
-if __name__ == "__main__":
-    from pipeline.running import forkserver
-
-    forkserver.start()  # first: it imports what workers need while this process imports what it needs
-
 import sys
 
 from pipeline.errors import UserError, command

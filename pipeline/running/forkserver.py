@@ -21,14 +21,15 @@ ENVIRONMENT = {
 """What workers inherit from the server."""
 
 
-def context() -> ForkServerContext:
-    """The multiprocessing context of workers."""
-    return multiprocessing.get_context("forkserver")
+def start(preload: str = "pipeline.training.run") -> ForkServerContext:
+    """Starts the server, unless it runs, and gives the context of its processes.
 
-
-def start(preload: str = "pipeline.training.run") -> None:
-    """Starts the server, unless it runs; `preload` names the module that it imports for all."""
+    Args:
+        preload: names the module that it imports for all.
+    """
     arithmetic.settle()
     os.environ |= ENVIRONMENT
-    context().set_forkserver_preload([preload])
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([preload])
     forkserver.ensure_running()
+    return context

@@ -18,7 +18,7 @@ from pipeline.images import prepared
 from pipeline.params.config import Row
 from pipeline.params.planned import PlannedRow, key
 from pipeline.progress import StageProgress
-from pipeline.running import cost, store, workers
+from pipeline.running import cost, forkserver, store, workers
 from pipeline.running.logbook import LoggedRun, unlogged
 from pipeline.running.rows import Training, check_machine, outcome
 from pipeline.running.workers import Event, Events, Task
@@ -67,6 +67,7 @@ class ThisMachine:
     here = True
 
     def check(self, name: str, row: Row) -> None:
+        forkserver.start()  # it imports what workers need while this process checks
         check_machine(key(name), row)
 
     def do_all(self, tasks: Iterable[Task]) -> Events:
@@ -100,8 +101,7 @@ def _train_locked(rows: Mapping[str, PlannedRow], engine: Engine, tracker: Log) 
     data_digest = functools.cache(prepared.digest)
     for name, planned in rows.items():
         try:
-            engine.check(name, planned.row)
-            trainings[name] = Training(name, planned.row, planned.code, data_digest)
+            trainings[name] = Training(name, planned.row, planned.code, data_digest, engine.check)
         except UserError as error:
             problems[name] = str(error)
             if len(rows) > 1:  # the others may take days

@@ -7,9 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from models import SentenceError, build
 from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared
@@ -17,6 +14,7 @@ from pipeline.params import planned
 from pipeline.params.config import Row
 from pipeline.running import store
 from pipeline.running.logbook import LoggedRun
+from pipeline.running.slots import gpus
 from pipeline.storage import write_json
 from pipeline.training import results
 from pipeline.training.devices import uses_gpu
@@ -30,6 +28,7 @@ class Training:
         row: what to train.
         code: digest of the code.
         data_digest: gives the digest of a prepared data set.
+        check: refuses a row that cannot be trained where its runs would be; not asked where none is missing.
 
     Attributes:
         runs: of the row, one per seed.
@@ -39,18 +38,28 @@ class Training:
         UserError: the row does not fit its data.
     """
 
-    def __init__(self, name: str, row: Row, code: str, data_digest: Callable[[Path], str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        row: Row,
+        code: str,
+        data_digest: Callable[[Path], str],
+        check: Callable[[str, Row], None],
+    ) -> None:
         self.name, self.row = name, row
         self._data = paths.prepared(row.dataset)
-        check_fit(planned.key(name), row, prepared.info(self._data))
         self._digests = {"data": data_digest(self._data), "code": code}
         self.runs = describe(name, row, **self._digests)
         self._attempt = store.Attempt("rows", row.study, name)
-        if store.is_forced(os.environ.get("DVC_STAGE"), self._attempt):
+        forced = store.is_forced(os.environ.get("DVC_STAGE"), self._attempt)
+        self.missing = [run for run in self.runs if forced or store.result(run.folder) is None]
+        if self.missing:
+            check(name, row)
+            check_fit(planned.key(name), row, prepared.info(self._data))
+        if forced:
             for run in self.runs:
                 store.clear(run.folder)
         self._attempt.begin()
-        self.missing = [run for run in self.runs if store.result(run.folder) is None]
         for run in self.missing:
             write_json(run.folder / store.SPEC, store.run_spec(row, run.seed, **self._digests))
 
@@ -78,6 +87,10 @@ def check_fit(key: str, row: Row, info: prepared.Info) -> None:
     Raises:
         UserError: images too small for the backbone, or a batch over the training images.
     """
+    import torch  # seconds, which a row whose runs are stored does not wait for
+
+    from models import SentenceError, build
+
     try:
         with torch.device("meta"):
             build(*row.network(), info.shape, len(info.classes))
@@ -96,8 +109,7 @@ def check_machine(key: str, row: Row) -> None:
     """
     if row.trainer.precision == "16-mixed" and not uses_gpu(row):
         raise UserError(f"{key}.trainer.precision: 16-mixed needs a GPU; a CPU knows 32-true and bf16-mixed")
-    if uses_gpu(row) and torch.cuda.device_count() < row.trainer.devices:
-        found = torch.cuda.device_count()
+    if uses_gpu(row) and (found := len(gpus())) < row.trainer.devices:
         raise UserError(f"{key}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none")
 
 

@@ -2,8 +2,6 @@
 
 import os
 
-import torch
-
 from pipeline.errors import UserError
 from pipeline.params.config import Row
 from pipeline.training.devices import uses_gpu
@@ -19,11 +17,11 @@ class Slots:
     def __init__(self, jobs: int | None = None) -> None:
         self.jobs = jobs
         self._running = 0
-        self._loads = {"cpu": [0] * cores(), "gpu": [0] * len(gpus())}
+        self._loads: dict[str, list[int]] = {}
 
     def take(self, row: Row) -> list[int] | None:
         """The cores or GPUs for the processes of a task, those with the least to do; None while it does not fit."""
-        loads = self._loads[kind(row)]
+        loads = self._of(row)
         free = self._running < self.jobs if self.jobs else loads.count(0) >= min(row.trainer.devices, len(loads))
         if not free:
             return None
@@ -39,7 +37,12 @@ class Slots:
     def _add(self, row: Row, places: list[int], number: int) -> None:
         self._running += number
         for place in places:
-            self._loads[kind(row)][place] += number
+            self._of(row)[place] += number
+
+    def _of(self, row: Row) -> list[int]:
+        """How many processes compute on each core or GPU, by what the row computes on."""
+        where = kind(row)
+        return self._loads.setdefault(where, [0] * (len(gpus()) if where == "gpu" else cores()))
 
 
 def fitting(row: Row) -> int:
@@ -61,6 +64,8 @@ def gpus() -> list[str]:
     """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
+        import torch
+
         return [str(gpu) for gpu in range(torch.cuda.device_count())]
     return [name for name in visible.split(",") if name]
 

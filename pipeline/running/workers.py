@@ -171,7 +171,7 @@ def last_words(crash: Event) -> str:
 
 
 def _start(task: Task, places: list[int]) -> _Crew:
-    context = forkserver.context()
+    context = forkserver.start()
     receive, send = context.Pipe()
     devices = task.row.trainer.devices
     port = _free_port() if devices > 1 else 0

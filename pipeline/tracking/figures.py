@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from pipeline.training.metrics import EPOCH
+from pipeline.training.columns import EPOCH
 
 
 def curves_figure(path: Path) -> Figure:

@@ -62,7 +62,7 @@ class Tracker:
 
     def _send(self, *message: object) -> None:
         if self._pipe is None:
-            context = forkserver.context()
+            context = forkserver.start()
             self._pipe, theirs = context.Pipe()
             self._process = context.Process(target=_serve, args=(theirs,))
             self._process.start()

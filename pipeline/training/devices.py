@@ -1,7 +1,5 @@
 """Where a row computes."""
 
-import torch
-
 from pipeline.params.config import Row
 
 
@@ -10,4 +8,8 @@ def uses_gpu(row: Row) -> bool:
 
     Other accelerators are never taken by themselves: their kernels are not deterministic.
     """
-    return row.trainer.accelerator == "gpu" or (row.trainer.accelerator == "auto" and torch.cuda.is_available())
+    if row.trainer.accelerator != "auto":
+        return row.trainer.accelerator == "gpu"
+    import torch  # seconds, which who stays on the CPU does not wait for
+
+    return torch.cuda.is_available()

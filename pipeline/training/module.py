@@ -15,7 +15,8 @@ from models import Normalize, build, initialize
 from pipeline.images import draws, prepared
 from pipeline.params import config
 from pipeline.training import streams
-from pipeline.training.metrics import EPOCH, epoch_metrics
+from pipeline.training.columns import EPOCH
+from pipeline.training.metrics import epoch_metrics
 from pipeline.training.rmsprop import RMSprop
 
 

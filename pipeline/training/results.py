@@ -14,11 +14,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors.numpy import load_file, save
 
 from pipeline.images import prepared
 from pipeline.storage import read_json, write_atomically, write_json
-from pipeline.training.metrics import CURVES
+from pipeline.training.columns import CURVES
 
 MEANS = ("test_accuracy", "test_loss", "test_auc", "final_val_accuracy", "final_val_loss", "gap_accuracy", "best_epoch")
 """What metrics.json shows of a row."""
@@ -46,9 +46,9 @@ def write(spec: dict[str, Any], runs: dict[int, Path], data: Path, target: Path,
     write_json(draft / "metrics.json", _means(results))
     write_atomically(draft / "seeds.csv", _seeds_csv(results, info.classes).encode())
     write_atomically(draft / "curves.csv", _curves_csv(runs).encode())
-    _, labels = prepared.test(data)
+    _, labels = prepared.test_arrays(data)
     logits = {f"seed-{seed}": load_file(folder / "logits.safetensors")["logits"] for seed, folder in finished.items()}
-    write_atomically(draft / "logits.safetensors", save({"labels": labels.contiguous()} | logits))
+    write_atomically(draft / "logits.safetensors", save({"labels": labels} | logits))
     for seed, folder in finished.items():
         shutil.copyfile(folder / "weights.safetensors", draft / "weights" / f"seed-{seed}.safetensors")
     shutil.rmtree(target, ignore_errors=True)

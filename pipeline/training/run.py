@@ -29,7 +29,7 @@ from pipeline.images import draws
 from pipeline.images.draws import Subset
 from pipeline.params.config import Row
 from pipeline.storage import write_atomically, write_json
-from pipeline.training import metrics
+from pipeline.training import columns, metrics
 from pipeline.training.batches import Batches, Images
 from pipeline.training.devices import uses_gpu
 from pipeline.training.module import Classifier
@@ -141,7 +141,7 @@ class Recorder(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
-        line = {key: pl_module.epoch_row[key] for key in metrics.CURVES}
+        line = {key: pl_module.epoch_row[key] for key in columns.CURVES}
         self.curves.append(line)
         if self.row.keep == "last" or self._improved():
             self.best_epoch = len(self.curves)
@@ -211,7 +211,7 @@ def evaluate(module: Classifier, trainer: pl.Trainer, data: Path) -> tuple[dict[
     draw, test = draws.read(data, module.seed), draws.test(data)
     for name, subset in (("train", draw.train), ("val", draw.validation)):
         measured = metrics.epoch_metrics(predict(module, trainer, subset), subset.labels) if len(subset) else {}
-        scores |= {f"final_{name}_{key}": measured.get(key) for key in metrics.EPOCH}
+        scores |= {f"final_{name}_{key}": measured.get(key) for key in columns.EPOCH}
     for key in ("accuracy", "loss"):
         train, val = scores[f"final_train_{key}"], scores[f"final_val_{key}"]
         scores[f"gap_{key}"] = None if val is None else train - val
@@ -232,7 +232,7 @@ def predict(module: Classifier, trainer: pl.Trainer, images: Subset) -> Tensor:
 def curves_csv(curves: list[dict[str, float]]) -> str:
     """curves.csv; floats with all their digits, so that equal bytes are equal numbers."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, metrics.CURVES, lineterminator="\n")
+    writer = csv.DictWriter(text, columns.CURVES, lineterminator="\n")
     writer.writeheader()
     writer.writerows(curves)
     return text.getvalue()
