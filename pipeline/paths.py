@@ -21,6 +21,8 @@ REPORTS = ROOT / "reports"
 STORE = HOME / ".store"
 MLFLOW = HOME / ".mlflow"
 DOWNLOADS = HOME / ".downloads"
+IMAGES = (HOME / Path(os.environ.get("DISHARMONY_IMAGES", ".images")).expanduser()).resolve()
+"""Where archives and folders of images lie that are no part of the project: its own folder, or any on this machine."""
 
 
 def prepared(dataset: str) -> Path:

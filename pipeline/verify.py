@@ -83,8 +83,9 @@ def retrain(target: Path, study: str) -> None:
     """
     outer = ("DVC_", "MLFLOW_", "OPTUNA_")  # neither this checkout's stores nor a server
     own = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
+    here = {"DISHARMONY_PYTHON": sys.executable, "DISHARMONY_IMAGES": str(paths.IMAGES)}
     repro = [sys.executable, "-m", "dvc", "repro", f"report@{study}"]
-    if subprocess.run(repro, cwd=target, env=own | {"DISHARMONY_PYTHON": sys.executable}, check=False).returncode:
+    if subprocess.run(repro, cwd=target, env=own | here, check=False).returncode:
         raise UserError(f"{paths.shown(target)}: training did not end; the same command goes on from there")
 
 

@@ -17,7 +17,14 @@ from pipeline.images import prepared
 from pipeline.params.config import Row
 from pipeline.running import forkserver
 
-for name in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI", "DISHARMONY_JOBS", "DISHARMONY_PYTHON"):
+for name in (
+    "DVC_ROOT",
+    "DVC_STAGE",
+    "MLFLOW_TRACKING_URI",
+    "DISHARMONY_JOBS",
+    "DISHARMONY_PYTHON",
+    "DISHARMONY_IMAGES",
+):
     os.environ.pop(name, None)
 
 arithmetic.settle()  # as a stage does

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.text import one_line, printable
 
@@ -56,6 +57,25 @@ class Entry(NamedTuple):
     done: float  #: share of the whole that has been read, 0 to 1
 
 
+def find(where: str, name: str) -> Path | None:
+    """The directory or archive that a user means, as it is called or with the ending of an archive: in the folder of
+    images, or in the project; None where there is none.
+
+    Args:
+        where: how a message names it.
+        name: a path, of which no machine's folders need to be part.
+
+    Raises:
+        UserError: the path cannot be one.
+    """
+    try:
+        given = Path(name).expanduser()
+        places = (root / f"{given}{ending}" for root in (paths.IMAGES, paths.HOME) for ending in ("", *SUFFIXES))
+        return next((place for place in places if place.exists()), None)
+    except (RuntimeError, ValueError, OSError) as error:  # no such user, a zero byte, too long, unreadable
+        raise UserError(f"{where}: {one_line(getattr(error, 'strerror', None) or error)}") from None
+
+
 def entries(where: str, path: Path) -> Iterator[Entry]:
     """All folders and files below a directory or in an archive; hidden ones are skipped.
 
@@ -64,14 +84,9 @@ def entries(where: str, path: Path) -> Iterator[Entry]:
         path: what to read.
 
     Raises:
-        UserError: absent, of an unknown kind, truncated or damaged, or holding what no image archive needs.
+        UserError: of an unknown kind, truncated or damaged, or holding what no image archive needs.
     """
-    if path.is_dir():
-        found = _directory(where, path)
-    elif not path.is_file():
-        raise UserError(f"{where}: no such file or directory")
-    else:
-        found = _archive(where, path)
+    found = _directory(where, path) if path.is_dir() else _archive(where, path)
     try:
         yield from found
     except UNREADABLE as error:

@@ -15,8 +15,7 @@ from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images.archives import Entry, Parts, entries, inside
 from pipeline.images.pictures import Picture, Pixels, channels_first, decode, hushed
-from pipeline.params.config import Folder
-from pipeline.text import one_line
+from pipeline.text import one_line, printable
 
 Show = Callable[[float], None]
 """Is told the share that has been read, 0 to 1."""
@@ -28,13 +27,14 @@ SPLITS = ("train", "test")
 NEEDED = "train/<class>/<file> and test/<class>/<file>, or <class>/<file>, is needed, at most one folder above"
 
 
-def read(name: str, dataset: Folder, show: Show) -> tuple[Tensor, Tensor, Tensor | None, list[str]]:
+def read(name: str, path: Path, size: int | None, show: Show) -> tuple[Tensor, Tensor, Tensor | None, list[str]]:
     """Images of a directory or archive, sorted by split, class and file name.
 
     Args:
         name: of the data set, for messages.
-        dataset: where the images lie, `train/<class>/<file>` and `test/<class>/<file>`, or `<class>/<file>`, with at
-            most one folder above; and to which size they are brought, antialiased.
+        path: where the images lie, `train/<class>/<file>` and `test/<class>/<file>`, or `<class>/<file>`, with at most
+            one folder above.
+        size: to which they are brought, antialiased; None keeps their own.
         show: for progress.
 
     Returns:
@@ -44,13 +44,9 @@ def read(name: str, dataset: Folder, show: Show) -> tuple[Tensor, Tensor, Tensor
     Raises:
         UserError: names the file at fault.
     """
-    where = f"datasets.{name}.path: {one_line(dataset.path)}"
-    try:
-        path = paths.HOME / Path(dataset.path).expanduser()
-    except RuntimeError as error:
-        raise UserError(f"{where}: {one_line(error)}") from None
+    where = f"datasets.{name}.path: {printable(paths.shown(path))}"
     with hushed():
-        pictures, folders = _collect(entries(where, path), dataset.size, show, f"datasets.{name}.size")
+        pictures, folders = _collect(entries(where, path), size, show, f"datasets.{name}.size")
     layout = _layout(where, pictures, folders)
     for parts in layout.files:
         if isinstance(problem := pictures[parts], str):

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from pipeline import paths
 from pipeline.errors import UserError
-from pipeline.images import folders
+from pipeline.images import archives, folders
 from pipeline.params.config import Digits, Folder, Torchvision
 from pipeline.progress import bar
-from pipeline.text import one_line
+from pipeline.text import one_line, printable
 
 STALLED = 60.0
 """Seconds without a byte after which a download is given up."""
@@ -44,11 +44,29 @@ def load(name: str, dataset: Digits | Torchvision | Folder) -> Images:
     Raises:
         UserError: the images cannot be had, or are not what a data set needs.
     """
-    if isinstance(dataset, Folder):
-        with bar(f"{name}: reading", 1.0) as show:
-            return Images(*folders.read(name, dataset, show))
-    images = _digits() if isinstance(dataset, Digits) else _torchvision(name, dataset)
+    if isinstance(dataset, Digits):
+        images = _digits()
+    elif files := _from_files(name, dataset):
+        return files
+    elif isinstance(dataset, Torchvision):
+        images = _torchvision(name, dataset)
+    else:
+        sought = f"neither in {paths.shown(paths.IMAGES)} nor in the project"
+        raise UserError(f"datasets.{name}.path: {printable(dataset.path)}: no such file or directory, {sought}")
     return replace(images, images=_resize(images.images, dataset.size)) if dataset.size else images
+
+
+def _from_files(name: str, dataset: Torchvision | Folder) -> Images | None:
+    """The images of a directory or archive; None where it is not there."""
+    where = f"datasets.{name}.path: {printable(dataset.path)}"
+    path = archives.find(where, dataset.path) if dataset.path else None
+    if path is None:
+        return None
+    with bar(f"{name}: reading", 1.0) as show:
+        images = Images(*folders.read(name, path, dataset.size, show))
+    if isinstance(dataset, Torchvision) and images.test is None:
+        raise UserError(f"{where}: no train/ and test/, which {dataset.name} has")
+    return images
 
 
 def _digits() -> Images:

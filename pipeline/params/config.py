@@ -55,6 +55,9 @@ class Torchvision(_Dataset):
 
     source: Literal["torchvision"]
     name: Literal["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST"] = Field(description="torchvision's class name")
+    path: str | None = Field(
+        None, min_length=1, description="as of a folder, with train/ and test/: read instead, where it is there"
+    )
 
 
 class Folder(_Split):
@@ -63,7 +66,8 @@ class Folder(_Split):
     source: Literal["folder"]
     path: str = Field(
         min_length=1,
-        description="directory, .tar, .tar.gz, .tar.bz2, .tar.xz or .zip; relative to the project, ~ allowed",
+        description="directory, .tar, .tar.gz, .tar.bz2, .tar.xz or .zip, with or without this ending; in the folder"
+        " that DISHARMONY_IMAGES names (.images without it) or relative to the project; ~ allowed",
     )
     test: Fraction = Field(
         0.2, gt=0, description="fraction that becomes the test set where the images have no train/ and test/"

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from pipeline import paths
 from pipeline.errors import UserError
-from pipeline.images import sources
+from pipeline.images import prepared, sources
 from pipeline.images.folders import LARGE
 from pipeline.params.config import Digits, Folder, Torchvision
 from pipeline.prepare import prepare
@@ -250,19 +251,87 @@ def test_digits_resized() -> None:
     assert np.array_equal(images.images[0, 0].numpy(), np.asarray(first.resize((16, 16), Image.Resampling.BILINEAR)))
 
 
+def idx(downloads: Path, **halves: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:
+    """Puts images and labels of `train` and `t10k` where torchvision looks for MNIST, as it was published."""
+    raw = downloads / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for half, (images, labels) in halves.items():
+        head = struct.pack(">4i", 2051, *images.shape)
+        raw.joinpath(f"{half}-images-idx3-ubyte").write_bytes(head + images.tobytes())
+        raw.joinpath(f"{half}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, len(labels)) + labels.tobytes())
+
+
 def test_torchvision_grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else MNIST has no channel, or its test images train."""
     monkeypatch.setattr(paths, "DOWNLOADS", tmp_path)
-    raw = tmp_path / "MNIST/raw"
-    raw.mkdir(parents=True)
-    for half, count in (("train", 5), ("t10k", 3)):
-        data = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        raw.joinpath(f"{half}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, count, 28, 28) + data.tobytes())
-        raw.joinpath(f"{half}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + bytes(range(count)))
+    draws = np.random.default_rng(0)
+    train, test = (draws.integers(0, 256, (count, 28, 28), dtype=np.uint8) for count in (5, 3))
+    idx(tmp_path, train=(train, np.arange(5, dtype=np.uint8)), t10k=(test, np.arange(3, dtype=np.uint8)))
     images = sources.load("d", torchvision_set("MNIST"))
-    assert images.images.shape == (8, 1, 28, 28) and np.array_equal(images.images[5:, 0].numpy(), data)
+    assert images.images.shape == (8, 1, 28, 28) and np.array_equal(images.images[5:, 0].numpy(), test)
     assert images.labels.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
     assert images.test is not None and images.test.tolist() == [False] * 5 + [True] * 3
+
+
+@pytest.mark.parametrize("size", [None, 14])
+def test_an_archive_of_the_same_images_is_the_same_data_set(
+    size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else results that were trained on MNIST from torchvision are not found by who has MNIST as pictures, or dvc.lock
+    holds where the images of one machine lie."""
+    monkeypatch.setattr(paths, "DOWNLOADS", tmp_path / "downloads")
+    monkeypatch.setattr(paths, "IMAGES", tmp_path / "images")
+    draws = np.random.default_rng(0)
+    labels = {"train": np.arange(60, dtype=np.uint8) % 10, "t10k": np.arange(20, dtype=np.uint8) % 10}
+    images = {half: draws.integers(0, 256, (len(some), 28, 28), dtype=np.uint8) for half, some in labels.items()}
+    images["train"][10] = images["train"][0]  # the same digit twice
+    idx(tmp_path / "downloads", train=(images["train"], labels["train"]), t10k=(images["t10k"], labels["t10k"]))
+    files = {
+        f"mnist/{folder}/{label}/{number}.png": encode(Image.fromarray(image))
+        for folder, half in (("test", "t10k"), ("train", "train"))
+        for number, (image, label) in enumerate(zip(images[half][::-1], labels[half][::-1], strict=True))
+    }
+    (tmp_path / "images").mkdir()
+    pack(tmp_path / "images", files, "tar.xz").rename(tmp_path / "images" / "mnist.tar.xz")
+    given = {"source": "torchvision", "name": "MNIST", "train_size": 30, "size": size}
+    kinds = {
+        "torchvision": Torchvision.model_validate(given),
+        "folder": folder("mnist", train_size=30, size=size),
+        "in place of torchvision": Torchvision.model_validate(given | {"path": "mnist"}),
+    }
+    said = {prepare("d", dataset, tmp_path / name) for name, dataset in kinds.items()}
+    (tmp_path / "downloads").rename(tmp_path / "gone")
+    said.add(prepare("d", kinds["in place of torchvision"], tmp_path / "in place of torchvision"))
+    for file in (prepared.FIT_FILE, prepared.TEST_FILE):
+        assert len({(tmp_path / name / file).read_bytes() for name in kinds}) == 1
+    assert len({prepared.digest(tmp_path / name) for name in kinds}) == 1
+    extent = f"1×{size or 28}×{size or 28}"
+    assert said == {f"d: 30 train, 6 validation, 20 test images of {extent} in 10 classes"}
+    assert all(str(tmp_path) not in dataset.model_dump_json() for dataset in kinds.values())
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_path_without_ending_or_machine(container: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a committed params.yaml fits one machine alone, or the folder of images only one kind of archive."""
+    monkeypatch.setattr(paths, "IMAGES", tmp_path)
+    pack(tmp_path, FLAT, container)
+    assert torch.equal(
+        sources.load("d", folder("images")).images, load(tmp_path / pack(tmp_path, FLAT, "zip").name).images
+    )
+
+
+BAD_PATHS = {
+    "absent": "no such file or directory, neither in",
+    "~nobody-of-this-name/x": "Could not determine home directory",
+    "a" * 5000: "File name too long",
+    "zero\0byte": "no such file or directory",
+}
+
+
+@pytest.mark.parametrize("path", BAD_PATHS)
+def test_bad_paths(path: str, tmp_path: Path) -> None:
+    """Else what nobody can open gives a traceback."""
+    assert BAD_PATHS[path] in complaint(tmp_path, folder(path))
 
 
 def test_torchvision_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
