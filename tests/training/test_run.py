@@ -69,7 +69,7 @@ SCHEDULES = {
     "plateau": {"schedule": {"name": "plateau", "patience": 1, "factor": 0.5, "min_delta": 0.5}},
     "cosine": {"schedule": {"name": "cosine"}, "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9}},
     "step": {"schedule": {"name": "step", "milestones": [2]}, "optimizer": {"name": "rmsprop", "lr": 0.003}},
-    "early stopping": {"early_stopping": {"patience": 2, "min_delta": 0.4}, "augment": "pad-crop-flip"},
+    "early stopping": {"early_stopping": {"patience": 3, "min_delta": 0.4}, "augment": "pad-crop-flip"},
     "last weights": {"keep": "last", "select_by": "accuracy"},
 }
 
