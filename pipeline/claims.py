@@ -14,16 +14,17 @@ from pipeline import paths
 from pipeline.errors import command
 from pipeline.findings.measured import load_available
 from pipeline.findings.verdicts import Verdict, judge
-from pipeline.params.config import Params, read_params
 from pipeline.params.planned import PlannedStudy, claims_of
+from pipeline.params.reading import read_params
+from pipeline.params.studies import Params
 from pipeline.reporting.claims_section import in_favour, tally
 
 
 def verdicts_of(params: Params) -> dict[str, list[Verdict]]:
     """Verdicts by study, on the rows that have results; what is wrong with others goes to stderr."""
     found = {}
-    for name, study in params.studies.items():
-        planned = PlannedStudy(name=name, study=study, rows=params.of_study(name))
+    for name in params.studies:
+        planned = PlannedStudy(name=name, study=params.in_full(name), rows=params.of_study(name))
         results, complaints = load_available(planned, paths.RUNS / name, paths.DIAGNOSIS / name)
         for complaint in complaints:
             print(f"not counted: {complaint}", file=sys.stderr)
@@ -38,7 +39,7 @@ def index(params: Params, verdicts: dict[str, list[Verdict]]) -> Table:
         found.add_column(name, no_wrap=name != "claim", overflow="fold")
     found.add_column("why it is open")
     for name, claim in params.claims.items():
-        for study in claim.tests:
+        for study in claim.by_study():
             (verdict,) = (verdict for verdict in verdicts[study] if verdict.case.name == name)
             found.add_row(name, study, verdict.decision, in_favour(verdict), verdict.reason)
     return found

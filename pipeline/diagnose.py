@@ -30,7 +30,7 @@ from pipeline.measures import diagnosis
 from pipeline.measures.diagnosis import Diagnosis
 from pipeline.measures.shift import QUANTILES
 from pipeline.params import planned
-from pipeline.params.config import Row, Trainer
+from pipeline.params.rows import Row, Trainer
 from pipeline.progress import StageProgress
 from pipeline.running import store, workers
 from pipeline.storage import write_csv

@@ -16,7 +16,8 @@ from pipeline import paths
 from pipeline.errors import UserError, command
 from pipeline.images import prepared
 from pipeline.params import vocabulary
-from pipeline.params.config import PARTS, read_params
+from pipeline.params.reading import read_params
+from pipeline.params.rows import PARTS
 from pipeline.text import nearest
 
 IMAGE = (3, 32, 32)

@@ -18,8 +18,10 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.errors import command
-from pipeline.params.config import Params, Row, read_params
 from pipeline.params.planned import PlannedStudy, claims_of
+from pipeline.params.reading import read_params
+from pipeline.params.rows import Row
+from pipeline.params.studies import Params
 from pipeline.running import code
 
 KINDS = ("datasets", "rows", "tuned", "studies", "claims")
@@ -38,10 +40,10 @@ def write_plan(params: Params, target: Path = paths.PLAN) -> None:
     for name, row in params.tuned.items():
         digests = {"code": code.of_run(row), "search": code.of_search(row)}
         _write(target / "tuned" / f"{name}.json", {"row": _decisive(row)} | digests)
-    for name, study in params.studies.items():
+    for name in params.studies:
         rows = params.of_study(name)
         digests = {key: code.of_diagnosis(row) for key, row in rows.items()}
-        planned = PlannedStudy(name=name, study=study, rows=rows, code=digests)
+        planned = PlannedStudy(name=name, study=params.in_full(name), rows=rows, code=digests)
         _write(target / "studies" / f"{name}.json", planned.model_dump(), sort=False)
         claims = {key: claim.model_dump() for key, claim in claims_of(params, name).items()}
         _write(target / "claims" / f"{name}.json", claims, sort=False)

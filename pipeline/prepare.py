@@ -16,7 +16,7 @@ from pipeline.errors import UserError, command
 from pipeline.images import draws, prepared
 from pipeline.images.draws import Rows
 from pipeline.images.sources import Images, load
-from pipeline.params.config import Digits, Folder, Torchvision
+from pipeline.params.datasets import Digits, Folder, Torchvision
 from pipeline.params.planned import read_dataset
 from pipeline.text import one_line
 

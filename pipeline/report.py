@@ -30,9 +30,9 @@ from pipeline.findings.gallery import Gallery
 from pipeline.findings.measured import Groups, Result, load
 from pipeline.findings.verdicts import Verdict, judge
 from pipeline.findings.wording import MOST_PANELS, mean, named, outcome, percent, place, sentence
-from pipeline.params.config import Study
 from pipeline.params.planned import PlannedStudy, read_claims, read_study
 from pipeline.params.quantities import ACCURACY
+from pipeline.params.studies import Study
 from pipeline.reporting import claims_section, tuning_sections
 from pipeline.reporting.diagnosis_sections import SHIFT_FIGURE
 from pipeline.reporting.markdown import FIGURES, RISING, markdown

@@ -14,7 +14,7 @@ from hypothesis import settings
 from models import vocabulary
 from pipeline import arithmetic
 from pipeline.images import prepared
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running import forkserver
 
 for name in (

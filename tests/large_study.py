@@ -17,8 +17,8 @@ from rich.progress import track
 
 from pipeline import paths, report
 from pipeline.findings import measured
-from pipeline.params.config import Row
 from pipeline.params.planned import PlannedStudy
+from pipeline.params.rows import Row
 
 
 def _simulate(root: Path, rows: int, seeds: int, epochs: int, images: int) -> PlannedStudy:

@@ -13,8 +13,9 @@ from safetensors.numpy import save_file
 
 from pipeline import paths
 from pipeline.images import prepared
-from pipeline.params.config import Row, Study
 from pipeline.params.planned import PlannedStudy
+from pipeline.params.rows import Row
+from pipeline.params.studies import Study
 
 CLASSES = ["cat", "dog|wolf"]
 METRICS = [f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "auc")]

@@ -13,7 +13,7 @@ import pytest
 from contest import Contest, Entrant, Team, median, ratio
 from gate import Gate
 
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.training import run
 
 MakeRow = Callable[..., Row]

@@ -19,8 +19,9 @@ from pipeline.errors import UserError
 from pipeline.images import prepared
 from pipeline.images.draws import Subset
 from pipeline.measures import diagnosis, modes, recalibrate, shift
-from pipeline.params.config import Row, Study
 from pipeline.params.planned import PlannedStudy
+from pipeline.params.rows import Row
+from pipeline.params.studies import Study
 from pipeline.training import results, run
 
 MakeRow = Callable[..., Row]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from pipeline import fold, paths, predict
 from pipeline.images import folders, prepared
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.storage import read_json, write_atomically, write_json
 from pipeline.tracking import trained
 from pipeline.training import results, run

@@ -19,8 +19,9 @@ from pipeline.findings.agreement import Agreement, Level, agree
 from pipeline.findings.measured import Run
 from pipeline.findings.seed_table import Table
 from pipeline.images import prepared
-from pipeline.params.config import Row, Study
 from pipeline.params.planned import PlannedStudy
+from pipeline.params.rows import Row
+from pipeline.params.studies import Study
 from pipeline.running import environment
 from pipeline.training import results, run, streams
 

@@ -15,9 +15,9 @@ from pipeline.findings.evidence import Evidence, gather
 from pipeline.findings.measured import Groups, Result
 from pipeline.findings.stats import Estimate
 from pipeline.findings.wording import NONE, contenders, number, percent
-from pipeline.params.config import Study
 from pipeline.params.contrasts import Sum, parse_sum
 from pipeline.params.quantities import ACCURACY, Quantity, quantity
+from pipeline.params.studies import Study
 
 MOST = 3
 """Sentences of an answer."""

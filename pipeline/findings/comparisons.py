@@ -8,8 +8,8 @@ from pipeline.findings.measured import Groups, Result
 from pipeline.findings.stats import Interval, bootstrap, contrast, improvement, interquartile_mean, two_way
 from pipeline.findings.wording import NONE, contenders, interval, marked, number, table
 from pipeline.params import vocabulary
-from pipeline.params.config import PARTS, Row
 from pipeline.params.quantities import ACCURACY
+from pipeline.params.rows import PARTS, Row
 
 NOTE = (
     "Ends are those of percentile bootstrap intervals, 95 %; with few seeds these are too narrow. The interquartile"

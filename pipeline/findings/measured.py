@@ -17,9 +17,9 @@ from pipeline.findings.diagnosed import Diagnosed
 from pipeline.findings.predictions import Predictions
 from pipeline.findings.stats import Estimate, mean_interval
 from pipeline.images import prepared
-from pipeline.params.config import Row, TunedRow
 from pipeline.params.planned import PlannedStudy
 from pipeline.params.quantities import LEARNS, Quantity, of_column
+from pipeline.params.rows import Row, TunedRow
 from pipeline.tuning import tuned
 
 T = TypeVar("T")

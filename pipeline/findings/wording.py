@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.findings.measured import Result, standing
 from pipeline.findings.stats import Estimate
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 
 NONE = "–"
 """What a table shows where there is no number."""

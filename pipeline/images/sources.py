@@ -16,7 +16,7 @@ from torch import Tensor
 from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import archives, folders
-from pipeline.params.config import Digits, Folder, Torchvision
+from pipeline.params.datasets import Digits, Folder, Torchvision
 from pipeline.progress import bar
 from pipeline.text import one_line, printable
 

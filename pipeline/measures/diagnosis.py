@@ -21,7 +21,7 @@ from torch.nn import functional
 from pipeline.images import draws
 from pipeline.images.draws import Subset
 from pipeline.measures import inference, modes, recalibrate, shift
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running.workers import Report, Task
 from pipeline.storage import write_json
 from pipeline.training import streams

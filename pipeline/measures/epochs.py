@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.training.batches import Images, TrainBatches
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models import Normalize, build
 from pipeline.images import draws, prepared
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 
 BATCH = 128
 """Images that are computed at once, at most."""

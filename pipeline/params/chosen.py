@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from pipeline import paths
 from pipeline.errors import UserError
-from pipeline.params.config import Row, TunedRow
+from pipeline.params.rows import Row, TunedRow
 from pipeline.storage import read_json
 
 BEST = "best.json"

@@ -6,11 +6,20 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from pipeline.errors import UserError
 from pipeline.text import nearest, one_line, show
 
 
-def complain(model: type[BaseModel], content: Any, error: ValidationError) -> str:
-    """One line for the first thing wrong: the key's full path, what was found, what would be right.
+class Fault(UserError):
+    """A value of params.yaml that is wrong: its key's full path, what was found, what would be right."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path, self.message = path, message
+
+
+def complain(model: type[BaseModel], content: Any, error: ValidationError) -> Fault:
+    """The first thing wrong.
 
     Args:
         model: what the content was validated against.
@@ -20,28 +29,29 @@ def complain(model: type[BaseModel], content: Any, error: ValidationError) -> st
     # A misspelt key comes first: what is missing because of it would only mislead.
     problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return _describe(model, content, problems[0]) + more
+    where, message = _describe(model, content, problems[0])
+    return Fault(where, message + more)
 
 
-def _describe(model: type[BaseModel], content: Any, problem: Any) -> str:
+def _describe(model: type[BaseModel], content: Any, problem: Any) -> tuple[str, str]:
     kind, loc, context = problem["type"], problem["loc"], problem.get("ctx", {})
     where, found = _path(content, loc, kind), show(problem["input"])
     if kind == "extra_forbidden":
-        return f"{where}: unknown key{nearest(str(loc[-1]), keys_at(model, loc[:-1]))}"
+        return where, f"unknown key{nearest(str(loc[-1]), keys_at(model, loc[:-1]))}"
     if kind == "missing":
-        return f"{where}: missing"
+        return where, "missing"
     if kind.startswith("union_tag"):
         where += "." + context["discriminator"].strip("'")
         if kind == "union_tag_not_found":
-            return f"{where}: missing"
+            return where, "missing"
         tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
-        return f"{where}: unknown '{context['tag']}'{nearest(context['tag'], tags)}"
+        return where, f"unknown '{context['tag']}'{nearest(context['tag'], tags)}"
     if kind == "string_pattern_mismatch":
-        return f"{where}: {found} is no name; letters, digits, - and _ make one"
+        return where, f"{found} is no name; letters, digits, - and _ make one"
     if kind == "too_short":
-        return f"{where}: found {found}; {context['min_length']} or more needed"
+        return where, f"found {found}; {context['min_length']} or more needed"
     wanted = one_line(problem["msg"]).removeprefix("Value error, ")
-    return f"{where}: found {found}; {wanted[0].lower()}{wanted[1:]}"
+    return where, f"found {found}; {wanted[0].lower()}{wanted[1:]}"
 
 
 def _path(content: Any, loc: tuple[int | str, ...], kind: str) -> str:
@@ -66,7 +76,7 @@ def keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
         options = _options(annotation)
         tagged = [option for option in options if step in _tags(option)]
         annotation = tagged[0] if tagged else _inside(options, step)
-    return sorted({key for option in _models(annotation) for key in option.model_fields})
+    return sorted({field.alias or key for option in _models(annotation) for key, field in option.model_fields.items()})
 
 
 def _options(annotation: Any) -> list[Any]:
@@ -120,7 +130,7 @@ def reference(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, s
         if key in inherited:
             continue
         annotation: Any = field.annotation
-        path = prefix + key
+        path = prefix + (field.alias or key)
         if get_origin(annotation) is dict:
             path, annotation = f"{path}.<name>", get_args(annotation)[1]
         models = _models(annotation)

@@ -14,7 +14,7 @@ weighted sums of rows that the claim says are over zero.
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.text import one_line
@@ -106,6 +106,12 @@ def _begin(text: str) -> tuple[str, "_Parser"]:
     if not colon or not metric.strip():
         raise ContrastError(f"{one_line(text)}: a metric and a colon stand first, as in 'accuracy: bn > plain'")
     return metric.strip(), _Parser(rest)
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """A contrast with other names for its rows."""
+    metric, colon, comparison = text.partition(":")
+    return metric + colon + TOKEN.sub(lambda token: names.get(token[0], token[0]), comparison)
 
 
 def _rise(sides: list[Sum]) -> Sum:

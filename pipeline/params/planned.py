@@ -6,9 +6,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from pipeline import paths
 from pipeline.errors import UserError
-from pipeline.params import chosen
-from pipeline.params.config import Dataset, Params, Row, Study, TunedRow
+from pipeline.params import chosen, contrasts
+from pipeline.params.datasets import Dataset
+from pipeline.params.rows import Row, TunedRow
 from pipeline.params.schema import Model
+from pipeline.params.studies import Params, Study
 from pipeline.text import nearest
 
 T = TypeVar("T")
@@ -54,7 +56,7 @@ Claims = dict[str, PlannedClaim]
 
 
 def read_dataset(name: str) -> Any:
-    """The planned data set of that name, one of the models of `config.Dataset`."""
+    """The planned data set of that name, one of the models of `datasets.Dataset`."""
     return _read("datasets", name, TypeAdapter(Dataset))
 
 
@@ -97,11 +99,11 @@ def read_claims(study: str) -> Claims:
 
 
 def claims_of(params: Params, study: str) -> Claims:
-    """The claims that a study tests."""
+    """The claims that a study tests, with the full names of its rows."""
     return {
-        name: PlannedClaim(says=claim.says, source=claim.source, test=claim.tests[study])
+        name: PlannedClaim(says=claim.says, source=claim.source, test=contrasts.renamed(test, params.names(study)))
         for name, claim in params.claims.items()
-        if study in claim.tests
+        if (test := claim.by_study().get(study))
     }
 
 

@@ -6,9 +6,8 @@ from typing import Any, Literal, get_origin
 
 from pydantic import ValidationError
 
-from pipeline.errors import UserError
-from pipeline.params.complaints import complain, keys_at, types_at
-from pipeline.params.config import Row, TunedRow
+from pipeline.params.complaints import Fault, complain, keys_at, types_at
+from pipeline.params.rows import Row, TunedRow
 from pipeline.params.tuning import Parameter, Value
 from pipeline.text import nearest
 
@@ -85,7 +84,7 @@ def apply(row: Row, values: Mapping[str, Value]) -> Row:
     try:
         return Row.model_validate(content)
     except ValidationError as error:
-        raise Unfit(complain(Row, content, error)) from None
+        raise Unfit(str(complain(Row, content, error))) from None
 
 
 def _content(row: Row, paths: Mapping[str, Value] | list[str]) -> dict[str, Any]:
@@ -99,24 +98,24 @@ def corners(key: str, row: TunedRow) -> Iterator[tuple[str, Row]]:
     """The row with each end of each range and each choice, others as they are; with the key of the value at fault.
 
     Raises:
-        UserError: the space names what is no parameter, or a value that does not fit its key.
+        Fault: the space names what is no parameter, or a value that does not fit its key.
     """
     where = f"{key}.tuning.space"
     for path in row.tuning.space:
         _check_path(where, path)
         if path.split(".")[0] != path and path.split(".")[0] in row.tuning.space:
-            raise UserError(f"{where}.{path}: {path.split('.')[0]} is in the space and sets it too")
+            raise Fault(f"{where}.{path}", f"{path.split('.')[0]} is in the space and sets it too")
     present, absent = split(row, row.tuning.space)
     if not present:
-        raise UserError(f"{where}: the row has none of {', '.join(absent)}")
+        raise Fault(where, f"the row has none of {', '.join(absent)}")
     for path, parameter in present.items():
         for end, value in ends(parameter).items():
             try:
                 yield f"{where}.{path}.{end}", (corner := apply(row, {path: value}))
             except Unfit as error:
-                raise UserError(f"{where}.{path}.{end}: {value} does not fit; {error}") from None
+                raise Fault(f"{where}.{path}.{end}", f"{value} does not fit; {error}") from None
             if isinstance(value_at(corner, path), int) and not isinstance(parameter.step or 1, int):
-                raise UserError(f"{where}.{path}.step: {parameter.step}, but {path} is a whole number")
+                raise Fault(f"{where}.{path}.step", f"{parameter.step}, but {path} is a whole number")
 
 
 def ends(parameter: Parameter) -> dict[str, Value]:
@@ -130,14 +129,14 @@ def ends(parameter: Parameter) -> dict[str, Value]:
 def _check_path(where: str, path: str) -> None:
     steps = path.split(".")
     if steps[0] in FIXED:
-        raise UserError(f"{where}.{path}: {steps[0]} {FIXED[steps[0]]} and cannot be tuned")
+        raise Fault(f"{where}.{path}", f"{steps[0]} {FIXED[steps[0]]} and cannot be tuned")
     for count, step in enumerate(steps):
         if not types_at(Row, steps[: count + 1]):
             known = keys_at(Row, steps[:count])
             hint = nearest(step, known) if known else ""
-            raise UserError(f"{where}.{path}: no row has this key{hint}")
+            raise Fault(f"{where}.{path}", f"no row has this key{hint}")
     if not any(kind in (bool, int, float, str) or get_origin(kind) is Literal for kind in types_at(Row, steps)):
-        raise UserError(f"{where}.{path}: holds several values; name one, such as {path}.{_first_key(steps)}")
+        raise Fault(f"{where}.{path}", f"holds several values; name one, such as {path}.{_first_key(steps)}")
 
 
 def _first_key(steps: list[str]) -> str:

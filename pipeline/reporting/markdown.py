@@ -27,9 +27,9 @@ from pipeline.findings.wording import (
     signed,
     table,
 )
-from pipeline.params.config import PARTS, Row
 from pipeline.params.planned import PlannedStudy
 from pipeline.params.quantities import ACCURACY
+from pipeline.params.rows import PARTS, Row
 from pipeline.reporting import convergence_sections, diagnosis_sections, tuning_sections
 from pipeline.reporting.claims_section import claims_section, lead
 from pipeline.reporting.gallery_section import gallery_section

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors.numpy import load_file
 
 from pipeline import paths
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.progress import StageProgress
 from pipeline.running import store, workers
 from pipeline.running.logbook import LoggedRun

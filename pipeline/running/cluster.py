@@ -25,7 +25,7 @@ from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissi
 from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running import code, forkserver, store, workers
 from pipeline.running.workers import Event, Events, Task
 from pipeline.storage import write_atomically

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.params.config import Row, TunedRow
+from pipeline.params.rows import Row, TunedRow
 from pipeline.params.space import corners
 
 CORE = (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running.environment import cpu_name
 from pipeline.storage import read_json, write_json
 

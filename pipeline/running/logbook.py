@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline import paths
-from pipeline.params.config import Row, TunedRow
+from pipeline.params.rows import Row, TunedRow
 from pipeline.params.tuning import Value
 from pipeline.running import store
 from pipeline.storage import read_json, write_json

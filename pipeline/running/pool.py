@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from pipeline.errors import UserError
 from pipeline.images import prepared
-from pipeline.params.config import Row
 from pipeline.params.planned import PlannedRow, key
+from pipeline.params.rows import Row
 from pipeline.progress import StageProgress
 from pipeline.running import cost, forkserver, store, workers
 from pipeline.running.logbook import LoggedRun, unlogged

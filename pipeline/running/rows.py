@@ -11,7 +11,7 @@ from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared
 from pipeline.params import planned
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running import store
 from pipeline.running.logbook import LoggedRun
 from pipeline.running.slots import gpus

@@ -3,7 +3,7 @@
 import os
 
 from pipeline.errors import UserError
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.training.devices import uses_gpu
 
 

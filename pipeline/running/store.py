@@ -32,7 +32,7 @@ from ruamel.yaml import YAML
 from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.storage import read_json, write_json
 
 SPEC = "spec.json"

@@ -23,7 +23,7 @@ from typing import Any
 
 from pipeline import arithmetic
 from pipeline.errors import UserError
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running import forkserver
 from pipeline.running.slots import Slots, gpus, kind, wanted_jobs
 

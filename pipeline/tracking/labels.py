@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.params import planned, vocabulary
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running.logbook import LoggedRun
 
 YES, NO = "yes", "no"

@@ -13,7 +13,8 @@ from pipeline.images import prepared
 from pipeline.images.prepared import Info
 from pipeline.measures import inference
 from pipeline.params import planned
-from pipeline.params.config import NAME, Row
+from pipeline.params.rows import Row
+from pipeline.params.schema import NAME
 from pipeline.running import logbook, store
 from pipeline.storage import read_json
 from pipeline.text import one_line, printable

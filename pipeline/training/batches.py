@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from pipeline.images import draws
 from pipeline.images.draws import Subset
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.training import streams
 
 EVALUATION_PIXELS = 2**19

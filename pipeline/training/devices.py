@@ -1,6 +1,6 @@
 """Where a row computes."""
 
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 
 
 def uses_gpu(row: Row) -> bool:

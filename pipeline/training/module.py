@@ -13,7 +13,8 @@ from torch.optim import lr_scheduler
 
 from models import Normalize, build, initialize
 from pipeline.images import draws, prepared
-from pipeline.params import config
+from pipeline.params import optimizers
+from pipeline.params.rows import Row
 from pipeline.training import streams
 from pipeline.training.columns import EPOCH
 from pipeline.training.metrics import epoch_metrics
@@ -34,7 +35,7 @@ class Classifier(pl.LightningModule):
         failure: why the run diverged; None while it has not.
     """
 
-    def __init__(self, row: config.Row, data: Path, seed: int) -> None:
+    def __init__(self, row: Row, data: Path, seed: int) -> None:
         super().__init__()
         self.row, self.seed = row, seed
         backbone, sentence = row.network()
@@ -142,17 +143,17 @@ class Classifier(pl.LightningModule):
             self.schedule.load_state_dict(self._resumed_schedule)
 
 
-def make_optimizer(spec: config.Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(spec: optimizers.Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """torch's optimizer of a row; one fused kernel updates all weights where torch has one."""
     match spec:
-        case config.SGD():
+        case optimizers.SGD():
             kwargs = {"momentum": spec.momentum, "nesterov": spec.nesterov}
             return torch.optim.SGD(parameters, spec.lr, weight_decay=spec.weight_decay, fused=True, **kwargs)
-        case config.Adam():
+        case optimizers.Adam():
             kind = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
             betas = (spec.beta1, spec.beta2)
             return kind(parameters, spec.lr, betas=betas, eps=spec.eps, weight_decay=spec.weight_decay, fused=True)
-        case config.RMSprop():
+        case optimizers.RMSprop():
             decay, momentum = spec.weight_decay, spec.momentum
             return RMSprop(parameters, spec.lr, spec.alpha, spec.eps, weight_decay=decay, momentum=momentum)
 
@@ -160,10 +161,10 @@ def make_optimizer(spec: config.Optimizer, parameters: Iterable[nn.Parameter]) -
 Scheduler = lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
 
 
-def make_schedule(spec: config.Schedule, optimizer: torch.optim.Optimizer, epochs: int) -> Scheduler | None:
+def make_schedule(spec: optimizers.Schedule, optimizer: torch.optim.Optimizer, epochs: int) -> Scheduler | None:
     """torch's schedule of a row, to be stepped once an epoch; None where the rate stays."""
     match spec:
-        case config.Plateau():
+        case optimizers.Plateau():
             return lr_scheduler.ReduceLROnPlateau(
                 optimizer,
                 factor=spec.factor,
@@ -173,9 +174,9 @@ def make_schedule(spec: config.Schedule, optimizer: torch.optim.Optimizer, epoch
                 threshold=spec.min_delta,
                 threshold_mode="abs",
             )
-        case config.Cosine():
+        case optimizers.Cosine():
             return lr_scheduler.CosineAnnealingLR(optimizer, epochs, spec.min_lr)
-        case config.Step():
+        case optimizers.Step():
             return lr_scheduler.MultiStepLR(optimizer, spec.milestones, spec.factor)
-        case config.NoSchedule():
+        case optimizers.NoSchedule():
             return None

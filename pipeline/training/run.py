@@ -27,7 +27,7 @@ from torch import Tensor
 
 from pipeline.images import draws
 from pipeline.images.draws import Subset
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.storage import write_atomically, write_json
 from pipeline.training import columns, metrics
 from pipeline.training.batches import Batches, Images

@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 from models import SentenceError
 from pipeline.images import prepared
 from pipeline.params import space
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.params.tuning import Tuning, Value
 from pipeline.running.workers import Line, Task
 from pipeline.storage import read_json, write_json

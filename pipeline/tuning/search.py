@@ -23,7 +23,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from pipeline.params import space
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.params.tuning import Parameter, Tuning
 from pipeline.training import streams
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import UserError
 from pipeline.params import space
 from pipeline.params.chosen import BEST, read_best
-from pipeline.params.config import Row, TunedRow
+from pipeline.params.rows import Row, TunedRow
 from pipeline.params.tuning import Parameter, Value
 from pipeline.storage import write_csv, write_json
 

@@ -22,8 +22,8 @@ from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared
 from pipeline.params import space
-from pipeline.params.config import TunedRow
 from pipeline.params.planned import PlannedTuning
+from pipeline.params.rows import TunedRow
 from pipeline.progress import StageProgress
 from pipeline.running import cost, rows, slots, store, workers
 from pipeline.running.logbook import LoggedTrial, unlogged_trials

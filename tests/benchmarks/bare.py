@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.images import draws
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.training import streams
 from pipeline.training.devices import uses_gpu
 from pipeline.training.module import Classifier, make_optimizer

@@ -19,7 +19,8 @@ import speed
 import torch
 from contest import ROOT, Entrant, Team, median
 
-from pipeline.params.config import Row, read_params
+from pipeline.params.reading import read_params
+from pipeline.params.rows import Row
 from pipeline.running import forkserver
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -15,7 +15,7 @@ import psutil
 from contest import ROOT
 from ruamel.yaml import YAML
 
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running import workers
 
 TINY = {

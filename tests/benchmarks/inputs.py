@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from pipeline.images import prepared
-from pipeline.params.config import Row, read_params
+from pipeline.params.reading import read_params
+from pipeline.params.rows import Row
 
 ROWS = {"bn": "vgg2-fair-bn-sgd", "dropout": "vgg2-fair-dropout-sgd", "both": "vgg2-fair-both-sgd"}
 """The networks that are timed, by the rows whose layers and optimizer they have."""

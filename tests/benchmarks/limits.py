@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models import build
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 
 HALF = 2
 """Bytes of a bf16 value."""

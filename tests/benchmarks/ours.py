@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from gate import Gate, compete
 
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.training import run
 
 

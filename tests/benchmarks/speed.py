@@ -10,7 +10,7 @@ from contest import ROOT, Contest, Entrant, Slice, Team, median, needed_images, 
 from rich.console import Console
 from rich.progress import Progress
 
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running import forkserver
 
 KERAS = ROOT / ".bench-keras"

@@ -20,7 +20,7 @@ from models import build
 from models.words.inverted_dropout import InvertedDropout
 from pipeline.images import draws, prepared
 from pipeline.images.draws import Subset
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running.slots import cores
 from pipeline.training.module import make_optimizer
 

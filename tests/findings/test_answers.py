@@ -10,8 +10,9 @@ import pytest
 from pipeline.findings import answers
 from pipeline.findings.measured import Groups, Result, Run, standing
 from pipeline.findings.stats import Estimate
-from pipeline.params.config import Answer, Row, Study
 from pipeline.params.quantities import quantity
+from pipeline.params.rows import Row
+from pipeline.params.studies import Answer, Study
 
 MakeRow = Callable[..., Row]
 Measure = Callable[..., Groups]

@@ -14,9 +14,10 @@ from pipeline.findings import comparisons, seed_table
 from pipeline.findings.measured import Result, Run
 from pipeline.findings.stats import mean_interval
 from pipeline.findings.verdicts import Decision, Verdict, judge
-from pipeline.params.config import Row, read_params
 from pipeline.params.planned import PlannedClaim
 from pipeline.params.quantities import QUANTITIES, quantity
+from pipeline.params.reading import read_params
+from pipeline.params.rows import Row
 from pipeline.reporting import claims_section
 from pipeline.reporting.interval_plot import COLOURS, WIDTH, Line, interval_plot
 
@@ -262,7 +263,7 @@ def test_the_index_counts_what_was_run(
     claims.main()
     printed = capsys.readouterr()
     params = read_params()
-    tests = sum(len(claim.tests) for claim in params.claims.values())
+    tests = sum(len(claim.by_study()) for claim in params.claims.values())
     assert len(params.claims) >= 15
     assert printed.out.splitlines()[-1] == f"{len(params.claims)} claims, {tests} tests: {tests} not run"
     assert printed.err.count("\n") == 1

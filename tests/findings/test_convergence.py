@@ -12,9 +12,10 @@ from pipeline.errors import UserError
 from pipeline.findings.convergence import learning_rates
 from pipeline.findings.diagnosed import Diagnosed, read
 from pipeline.findings.measured import Result, Run, with_rates
-from pipeline.params.config import Row, Study
 from pipeline.params.planned import PlannedStudy
 from pipeline.params.quantities import QUANTITIES, epochs_to
+from pipeline.params.rows import Row
+from pipeline.params.studies import Study
 from pipeline.report import _ratios
 from pipeline.reporting import convergence_sections, diagnosis_sections, shift_chart
 from pipeline.reporting.charts import save_svg, style

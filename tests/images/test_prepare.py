@@ -17,7 +17,7 @@ from pipeline import prepare
 from pipeline.errors import UserError
 from pipeline.images import draws, prepared
 from pipeline.images.sources import Images
-from pipeline.params.config import Digits, Folder
+from pipeline.params.datasets import Digits, Folder
 
 
 def digits(**options: Any) -> Digits:

@@ -27,7 +27,7 @@ from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared, sources
 from pipeline.images.folders import LARGE
-from pipeline.params.config import Digits, Folder, Torchvision
+from pipeline.params.datasets import Digits, Folder, Torchvision
 from pipeline.prepare import prepare
 
 Files = dict[str, bytes]

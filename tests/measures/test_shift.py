@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from models import Norm, Place, build, vocabulary
 from pipeline.measures import closed_form, inference, recalibrate, shift
 from pipeline.measures.epochs import Epochs
-from pipeline.params.config import Digits, Row
+from pipeline.params.datasets import Digits
+from pipeline.params.rows import Row
 from pipeline.prepare import prepare
 from pipeline.training import run
 

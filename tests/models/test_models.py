@@ -11,7 +11,7 @@ from torch import nn
 
 from models import PRESETS, Backbone, Sentence, SentenceError, build, initialize
 from models.words.inverted_dropout import InvertedDropout
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.training.module import Classifier
 from pipeline.training.streams import generator
 

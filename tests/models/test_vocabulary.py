@@ -13,7 +13,7 @@ from torch import nn
 from models import Sentence, WordError, build, vocabulary
 from pipeline import network
 from pipeline.errors import UserError
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 
 ROOT = Path(__file__).parents[2]
 OWN = """

@@ -12,7 +12,7 @@ from models.words.gaussian_dropout import GaussianDropout
 from models.words.inverted_dropout import InvertedDropout
 from models.words.uniform_dropout import UniformDropout
 from pipeline.network import show
-from pipeline.params.config import read_params
+from pipeline.params.reading import read_params
 
 # The ten orders of a block of "Ordering of batch normalization and dropout?" (Stack Overflow), which is Keras' code:
 # its convolutions are without padding where none is asked for.

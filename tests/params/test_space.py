@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 
 from pipeline.errors import UserError
 from pipeline.params import space
-from pipeline.params.config import Row, TunedRow, read_params
+from pipeline.params.reading import read_params
+from pipeline.params.rows import Row, TunedRow
 
 ROW: dict[str, Any] = {
     "study": "s",

@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from pipeline import paths, report
 from pipeline.findings.findings import Findings
-from pipeline.params.config import Study
 from pipeline.params.planned import PlannedStudy
+from pipeline.params.studies import Study
 from pipeline.reporting import page
 
 Open = Callable[..., Page]

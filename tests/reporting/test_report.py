@@ -21,8 +21,8 @@ from pipeline import paths, report
 from pipeline.errors import UserError
 from pipeline.findings import gallery
 from pipeline.images import prepared
-from pipeline.params.config import Row
 from pipeline.params.planned import PlannedStudy
+from pipeline.params.rows import Row
 from pipeline.reporting import charts, page, panels
 from pipeline.storage import write_json
 

@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.findings import measured
 from pipeline.findings.measured import Result
 from pipeline.params import chosen
-from pipeline.params.config import Row, TunedRow
+from pipeline.params.rows import Row, TunedRow
 from pipeline.reporting import tuning_pairs, tuning_sections
 from pipeline.tuning import tuned
 from pipeline.tuning.importance import importances

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline import paths
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running import adoption, rows, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.running.workers import Event, Events, Task

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running import workers
 from pipeline.running.workers import Event, Task
 

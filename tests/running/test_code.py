@@ -8,7 +8,7 @@ import pytest
 
 from models import vocabulary
 from pipeline import paths
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running import code
 
 WORDED = '''

@@ -12,8 +12,8 @@ import torch
 from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared
-from pipeline.params.config import Row
 from pipeline.params.planned import PlannedRow
+from pipeline.params.rows import Row
 from pipeline.running import pool, rows, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.running.workers import Event, Events, Task

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running import slots
 from pipeline.running.slots import Slots
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.findings import measured
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.tracking import champion, summary
 
 

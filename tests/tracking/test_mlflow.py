@@ -27,7 +27,8 @@ from pipeline import paths, plan
 from pipeline.findings import measured
 from pipeline.images import prepared
 from pipeline.params import planned
-from pipeline.params.config import Params, Row
+from pipeline.params.rows import Row
+from pipeline.params.studies import Params
 from pipeline.running import cost, logbook, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.tracking import champion, tracker, views

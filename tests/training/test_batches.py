@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.images.draws import Subset
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.training import streams
 from pipeline.training.batches import Batches, Crop, Images, TrainBatches
 

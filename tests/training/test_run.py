@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from pipeline.images import prepared
 from pipeline.measures import inference
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.running import forkserver, workers
 from pipeline.training import run
 

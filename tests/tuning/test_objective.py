@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.images import prepared
-from pipeline.params.config import Row
+from pipeline.params.rows import Row
 from pipeline.params.tuning import Tuning
 from pipeline.storage import read_json
 from pipeline.training import run

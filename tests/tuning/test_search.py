@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from test_space import tunable
 
-from pipeline.params.config import TunedRow
+from pipeline.params.rows import TunedRow
 from pipeline.tuning import search
 
 SPACE = {

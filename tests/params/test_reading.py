@@ -15,9 +15,11 @@ from ruamel.yaml import YAML
 
 from pipeline import plan
 from pipeline.errors import UserError
-from pipeline.params import config
 from pipeline.params.complaints import reference
-from pipeline.params.config import Params, read_params
+from pipeline.params.planned import claims_of
+from pipeline.params.reading import read_params
+from pipeline.params.rows import Row
+from pipeline.params.studies import Params
 
 ROW = {
     "study": "s",
@@ -230,6 +232,10 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
         claim({"s": "acuracy: r < other"}),
         ["claims.c.tests.s: no metric 'acuracy'; did you mean 'accuracy'?"],
     ),
+    "two tests of a claim in a study": (
+        claim({"s": "loss: r < other", "s s": "loss: other < r"}),
+        ["claims.c.tests.s: s has another test as well"],
+    ),
     "claim that is no contrast": (
         claim({"s": "loss: r other"}),
         ["claims.c.tests.s: r »other«: '<', '>', '<=' or '>=' expected"],
@@ -285,13 +291,12 @@ def test_the_plan_command_ends_with_one_line_and_status_1(tmp_path: Path) -> Non
     assert done.stderr.count("\n") == 1
 
 
-def test_defaults_presets_and_anchors_are_filled_in(tmp_path: Path) -> None:
+def test_defaults_and_presets_are_filled_in(tmp_path: Path) -> None:
     """Broken: the plan would not say all that a row means, and a changed default would go unnoticed."""
     text = """
-    _base: &base {study: s, dataset: d, backbone: vgg2, end: pool, head: dense act, epochs: 1, batch: 2, seeds: [3]}
     datasets: {d: {source: digits}}
-    studies: {s: {title: S, question: Q}}
-    rows: {r: {<<: *base, each: conv act, optimizer: {name: sgd, lr: 1e-3}}}
+    studies: {s: {title: S, question: Q, rows: {backbone: vgg2, end: pool, head: dense act, epochs: 1}}}
+    rows: {r: {study: s, dataset: d, batch: 2, seeds: [3], each: conv act, optimizer: {name: sgd, lr: 1e-3}}}
     """
     params = read_params(written(tmp_path, text))
     planned = params.rows["r"]
@@ -299,9 +304,27 @@ def test_defaults_presets_and_anchors_are_filled_in(tmp_path: Path) -> None:
     assert planned.optimizer.lr == 0.001
     assert planned.schedule.name == "none"
     plan.write_plan(params, tmp_path / "plan")
-    stored = json.loads((tmp_path / "plan" / "rows" / "r.json").read_text())
-    assert config.Row.model_validate(stored | {"published": None}) == planned
+    stored = json.loads((tmp_path / "plan" / "rows" / "r.json").read_text())["row"]
+    assert Row.model_validate(stored | {"published": None}) == planned
     assert stored["optimizer"]["momentum"] == 0.0
+    assert "rows" not in json.loads((tmp_path / "plan" / "studies" / "s.json").read_text())["study"]
+
+
+def test_sources_and_claims_are_written_out(tmp_path: Path) -> None:
+    """Broken: reports would cite a key, or claims would name rows that nobody finds."""
+    content = copy.deepcopy(GOOD)
+    content["studies"]["t"] = {"title": "T", "question": "Which?"}
+    content["rows"] |= {"t-r": ROW | {"study": "t"}, "t-other": ROW | {"study": "t"}}
+    content["rows"]["r"]["published"] = {"accuracy": 0.5, "source": "kim"}
+    content["sources"] = {"kim": "Kim, 2020"}
+    tests = {"s t": "accuracy: (r - 0.005) < mean(other, other)"}
+    content["claims"] = {"c": {"says": "So.", "source": "kim", "tests": tests}}
+    params = read_params(written(tmp_path, content))
+    assert params.rows["r"].published.source == "Kim, 2020"  # type: ignore[union-attr]
+    claims = [claims_of(params, study)["c"] for study in "st"]
+    assert [claim.source for claim in claims] == ["Kim, 2020"] * 2
+    assert claims[0].test == tests["s t"]
+    assert claims[1].test == "accuracy: (t-r - 0.005) < mean(t-other, t-other)"
 
 
 def test_publications_and_names_do_not_reach_the_training(tmp_path: Path) -> None:
@@ -315,7 +338,7 @@ def test_publications_and_names_do_not_reach_the_training(tmp_path: Path) -> Non
 
 
 def test_every_leaf_is_documented() -> None:
-    """Broken: `python -m pipeline.config` would list keys without saying what they mean."""
+    """Broken: `python -m pipeline.params` would list keys without saying what they mean."""
 
     def leaves(model: type[BaseModel]) -> None:
         for key, _, meaning in reference(model):

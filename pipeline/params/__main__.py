@@ -1,0 +1,8 @@
+"""Prints every key of params.yaml with its default and its meaning: `python -m pipeline.params`."""
+
+from pipeline.params.complaints import reference
+from pipeline.params.studies import Params
+
+if __name__ == "__main__":
+    for key, default, meaning in reference(Params):
+        print(f"{key:48} {default:14} {meaning}")

@@ -1,0 +1,57 @@
+"""Where images come from: the block `datasets:` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.params.schema import Fraction, Model, Positive
+
+
+class _Dataset(Model):
+    validation: Fraction = Field(
+        0.1, description="fraction of all but the test images that selects and does not train; each seed draws its own"
+    )
+    train_size: Positive | None = Field(
+        None, description="number of training images, of which each seed draws its own; null for all that are left"
+    )
+    size: Positive | None = Field(None, description="images are resized to size × size pixels; null keeps them")
+
+
+class _Split(_Dataset):
+    split_seed: int = Field(0, ge=0, description="seed of the choice of test images, which is the same for all seeds")
+
+
+class Digits(_Split):
+    """scikit-learn's handwritten digits: 1797 grey images of 8×8 pixels, part of the package."""
+
+    source: Literal["digits"]
+    test: Fraction = Field(0.5, gt=0, description="fraction of all images that becomes the test set, per class")
+
+
+class Torchvision(_Dataset):
+    """A data set that torchvision downloads and checks."""
+
+    source: Literal["torchvision"]
+    name: Literal["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST"] = Field(description="torchvision's class name")
+    path: str | None = Field(
+        None, min_length=1, description="as of a folder, with train/ and test/: read instead, where it is there"
+    )
+
+
+class Folder(_Split):
+    """Images in a directory or archive: train/<class>/* and test/<class>/*, or <class>/* alone."""
+
+    source: Literal["folder"]
+    path: str = Field(
+        min_length=1,
+        description="directory, .tar, .tar.gz, .tar.bz2, .tar.xz or .zip, with or without this ending; in the folder"
+        " that DISHARMONY_IMAGES names (.images without it) or relative to the project; ~ allowed",
+    )
+    test: Fraction = Field(
+        0.2, gt=0, description="fraction that becomes the test set where the images have no train/ and test/"
+    )
+
+
+Dataset = Annotated[Digits | Torchvision | Folder, Field(discriminator="source")]
