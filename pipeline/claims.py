@@ -12,7 +12,8 @@ from rich.table import Table
 
 from pipeline import paths
 from pipeline.errors import command
-from pipeline.findings.measured import load_available
+from pipeline.findings.decisions import level
+from pipeline.findings.measured import Result, load_available
 from pipeline.findings.verdicts import Verdict, judge
 from pipeline.params.planned import PlannedStudy, claims_of
 from pipeline.params.reading import read_params
@@ -22,14 +23,16 @@ from pipeline.reporting.claims_section import in_favour, tally
 
 def verdicts_of(params: Params) -> dict[str, list[Verdict]]:
     """Verdicts by study, on the rows that have results; what is wrong with others goes to stderr."""
-    found = {}
-    for name in params.studies:
-        planned = PlannedStudy(name=name, study=params.in_full(name), rows=params.of_study(name))
-        results, complaints = load_available(planned, paths.RUNS / name, paths.DIAGNOSIS / name)
-        for complaint in complaints:
-            print(f"not counted: {complaint}", file=sys.stderr)
-        found[name] = judge(claims_of(params, name), results)
-    return found
+    return {name: judged(params, name)[0] for name in params.studies}
+
+
+def judged(params: Params, study: str) -> tuple[list[Verdict], dict[str, Result]]:
+    """Verdicts of a study, and the results by row that they stand on."""
+    planned = PlannedStudy(name=study, study=params.in_full(study), rows=params.of_study(study))
+    results, complaints = load_available(planned, paths.RUNS / study, paths.DIAGNOSIS / study)
+    for complaint in complaints:
+        print(f"not counted: {complaint}", file=sys.stderr)
+    return judge(claims_of(params, study), results, level(planned.study.looks)), results
 
 
 def index(params: Params, verdicts: dict[str, list[Verdict]]) -> Table:

@@ -43,7 +43,9 @@ def write_plan(params: Params, target: Path = paths.PLAN) -> None:
     for name in params.studies:
         rows = params.of_study(name)
         digests = {key: code.of_diagnosis(row) for key, row in rows.items()}
-        planned = PlannedStudy(name=name, study=params.in_full(name), rows=rows, code=digests)
+        planned = PlannedStudy(
+            name=name, study=params.in_full(name), rows=rows, sources=params.cited(name), code=digests
+        )
         _write(target / "studies" / f"{name}.json", planned.model_dump(), sort=False)
         claims = {key: claim.model_dump() for key, claim in claims_of(params, name).items()}
         _write(target / "claims" / f"{name}.json", claims, sort=False)

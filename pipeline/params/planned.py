@@ -10,7 +10,7 @@ from pipeline.params import chosen, contrasts
 from pipeline.params.datasets import Dataset
 from pipeline.params.rows import Row, TunedRow
 from pipeline.params.schema import Model
-from pipeline.params.studies import Params, Study
+from pipeline.params.studies import Params, Source, Study
 from pipeline.text import nearest
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ class PlannedStudy(Model):
     name: str
     study: Study
     rows: dict[str, TunedRow | Row]
+    sources: list[Source] = Field(default=[])
     code: dict[str, str] = Field({})
 
 
@@ -48,6 +49,7 @@ class PlannedClaim(Model):
 
     says: str
     source: str
+    tested: str
     test: str
 
 
@@ -101,7 +103,12 @@ def read_claims(study: str) -> Claims:
 def claims_of(params: Params, study: str) -> Claims:
     """The claims that a study tests, with the full names of its rows."""
     return {
-        name: PlannedClaim(says=claim.says, source=claim.source, test=contrasts.renamed(test, params.names(study)))
+        name: PlannedClaim(
+            says=claim.says,
+            source=claim.source,
+            tested=claim.tested,
+            test=contrasts.renamed(test, params.names(study)),
+        )
         for name, claim in params.claims.items()
         if (test := claim.by_study().get(study))
     }

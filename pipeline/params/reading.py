@@ -73,7 +73,9 @@ def _cited(content: dict[Any, Any]) -> dict[Any, Any]:
     def cite(holder: Any) -> Any:
         if not isinstance(holder, dict) or not isinstance(sources, dict):
             return holder
-        words = {"source": sources[holder["source"]]} if holder.get("source") in sources else {}
+        key = holder.get("source")
+        source = sources.get(key) if isinstance(key, str) else None
+        words = {"source": source.get("cite") if isinstance(source, dict) else source} if source else {}
         return holder | words | ({"published": cite(holder["published"])} if "published" in holder else {})
 
     cited = {

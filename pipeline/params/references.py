@@ -29,9 +29,6 @@ def check(params: Params) -> None:
         for place, answer in enumerate(params.studies[name].answers):
             for part, text in answer.of.items():
                 _check_contrast(f"studies.{name}.answers.{place}.of.{part}", text, name, params, contrasts.parse_sum)
-        for place, answer in enumerate(params.studies[name].answers):
-            for part, text in answer.of.items():
-                _check_contrast(f"studies.{name}.answers.{place}.of.{part}", text, name, params, contrasts.parse_sum)
     for name, claim in params.claims.items():
         _check_claim(f"claims.{name}.tests", claim, params)
 

@@ -53,15 +53,31 @@ class Study(Model):
     note: str | None = Field(
         default=None, min_length=1, description="what a reader must know of how the study was made"
     )
-
+    looks: list[Annotated[int, Field(ge=2)]] = Field(
+        default=[], description="numbers of seeds at which its claims are judged, fixed beforehand; pipeline/decide.py"
+    )
     rows: dict[str, Any] = Field(default={}, exclude=True, description="what its rows share; pipeline/params/bases.py")
 
-    @field_validator("targets")
+    @field_validator("targets", "looks")
     @classmethod
-    def _rising(cls, targets: list[float]) -> list[float]:
-        if targets != sorted(set(targets)):
-            raise ValueError("each target once, in rising order")
-        return targets
+    def _rising(cls, values: list[float]) -> list[float]:
+        if values != sorted(set(values)):
+            raise ValueError("each once, in rising order")
+        return values
+
+
+class Source(Model):
+    """A publication, or its citation alone."""
+
+    cite: str = Field(min_length=1, description="as reports cite it")
+    copied: str | None = Field(default=None, description="what rows with its numbers take from it")
+    left_open: str | None = Field(default=None, description="what it does not say")
+    taken: str | None = Field(default=None, description="what they take for that, or have otherwise")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _citation(cls, value: Any) -> Any:
+        return {"cite": value} if isinstance(value, str) else value
 
 
 class Claim(Model):
@@ -69,6 +85,7 @@ class Claim(Model):
 
     says: str = Field(min_length=1, description="the statement in one sentence")
     source: str = Field(min_length=1, description="who says it, and where: a key of sources, or in words")
+    tested: str = Field(min_length=1, description="how it was made testable, in one sentence")
     tests: dict[str, str] = Field(
         min_length=1,
         description="by study, or several with spaces between them, the contrast that is true where the claim is,"
@@ -84,7 +101,7 @@ class Params(Model):
     """The whole of params.yaml."""
 
     datasets: dict[Named, Dataset] = Field(min_length=1)
-    sources: dict[Named, str] = Field({}, description="publications, as reports cite them")
+    sources: dict[Named, Source] = Field({}, description="publications, or their citations alone")
     studies: dict[Named, Study] = Field(min_length=1)
     bases: dict[Named, dict[str, Any]] = Field({}, description="any keys of a row, for rows to inherit")
     rows: dict[Named, Row] = Field(min_length=1)
@@ -99,6 +116,11 @@ class Params(Model):
         """What a contrast may call the rows of a study: their names, and these without the study in front."""
         rows = self.of_study(study)
         return {name.removeprefix(f"{study}-"): name for name in rows} | {name: name for name in rows}
+
+    def cited(self, study: str) -> list[Source]:
+        """The publications whose numbers a study's rows stand beside."""
+        cited = {row.published.source for row in self.of_study(study).values() if row.published}
+        return [source for source in self.sources.values() if source.cite in cited]
 
     def in_full(self, name: str) -> Study:
         """The study of that name, whose answers name their rows in full."""

@@ -130,7 +130,8 @@ def _details(verdict: Verdict) -> str:
         f"`{row}`{' †' * (row in case.leaking)} {interval(mean, found.digits, found.scale)}"
         for row, mean in case.rows.items()
     )
-    parts = [f"- `{case.name}`, {verdict.decision}. {cell(case.claim.source)}. `{case.claim.test}`."]
+    parts = [f"- `{case.name}`, {verdict.decision}. {cell(case.claim.source)}. Tested: {cell(case.claim.tested)}"]
+    parts.append(f"`{case.claim.test}`.")
     if rows:
         parts.append(f"{found.meaning.capitalize()}{f', {found.unit}' if found.unit else ''}: {rows}.")
     if case.evidence:

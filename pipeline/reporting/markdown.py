@@ -30,6 +30,7 @@ from pipeline.findings.wording import (
 from pipeline.params.planned import PlannedStudy
 from pipeline.params.quantities import ACCURACY
 from pipeline.params.rows import PARTS, Row
+from pipeline.params.studies import Source
 from pipeline.reporting import convergence_sections, diagnosis_sections, tuning_sections
 from pipeline.reporting.claims_section import claims_section, lead
 from pipeline.reporting.gallery_section import gallery_section
@@ -89,7 +90,7 @@ def markdown(
         *(_ranking(groups, group) for group in groups),
         ranking_notes(results),
         claims_section(study.name, verdicts),
-        _published(results),
+        _published(results, study.sources),
         *(_details(groups, group) for group in groups if contenders(group)),
         DETAILS_NOTE if any(map(contenders, groups)) else "",
         comparisons(groups),
@@ -147,17 +148,25 @@ def ranking_notes(results: list[Result]) -> str:
     return text
 
 
-def _published(results: list[Result]) -> str:
+def _published(results: list[Result], sources: Sequence[Source]) -> str:
     lines = [line for result in results for line in _published_lines(result)]
+    heading, about = "## Published beside measured", "\n".join(_about(source) for source in sources)
     if not lines:
-        return ""
+        return f"{heading}\n\n{about}" if about else ""
     head = ["row", "measured over", "source", "metric", "published", "measured", "difference"]
     note = (
         "Difference = measured − published, in points for accuracy. The published values come without intervals, so"
         " chance on their side is not in ±. AUC is the micro-average, of all one-vs-rest decisions in one pool. Keras's"
         " `AUC()`, which publications may have used, estimates it with 200 thresholds: low for confident networks."
     )
-    return f"## Published beside measured\n\n{table(head, lines, numbers_from=4)}\n\n{note}"
+    return f"{heading}\n\n{table(head, lines, numbers_from=4)}\n\n{note}\n\n{about}".rstrip()
+
+
+def _about(source: Source) -> str:
+    """What rows take from a publication, what it leaves open, and what they take for that."""
+    parts = (("copied", source.copied), ("left open", source.left_open), ("taken", source.taken))
+    known = "; ".join(f"{word}: {cell(text)}" for word, text in parts if text)
+    return f"- {cell(source.cite)}{f'; {known}' if known else ': nobody has written down what was copied'}."
 
 
 def _published_lines(result: Result) -> list[list[str]]:

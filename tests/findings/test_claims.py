@@ -61,7 +61,9 @@ def verdict(test: str, results: dict[str, Result], others: int = 0) -> Verdict:
     planned = {"it": test} | {
         f"other-{number}": f"epochs: {'high' if number else 'low'} > 4" for number in range(others)
     }
-    found = judge({name: PlannedClaim(says="So.", source="S", test=text) for name, text in planned.items()}, results)
+    found = judge(
+        {name: PlannedClaim(says="So.", source="S", tested="So.", test=text) for name, text in planned.items()}, results
+    )
     assert [one.case.name for one in found] == list(planned)
     return found[0]
 
@@ -211,7 +213,9 @@ def test_the_section_shows_each_claim(measure: Measure, tmp_path: Path) -> None:
         "two": "accuracy: high < each(mixed, low)",
         "three": "accuracy: high > none",
     }
-    planned = {name: PlannedClaim(says=f"{name} | x.", source="A|B", test=test) for name, test in tests.items()}
+    planned = {
+        name: PlannedClaim(says=f"{name} | x.", source="A|B", tested="T.", test=test) for name, test in tests.items()
+    }
     verdicts = judge(planned, measure({"high": HIGH, "low": LOW, "mixed": MIXED}))
     text = claims_section.claims_section("s", verdicts)
     assert "\n3 claims: 1 supported, 1 contradicted, 1 not run.\n" in text

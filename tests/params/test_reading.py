@@ -72,7 +72,7 @@ def answering(says: str, **of: str) -> Callable[[dict[str, Any]], None]:
 
 
 def claim(tests: dict[str, str]) -> Callable[[dict[str, Any]], None]:
-    return top(claims={"c": {"says": "So it is.", "source": "Somebody", "tests": tests}})
+    return top(claims={"c": {"says": "So it is.", "source": "Somebody", "tested": "So.", "tests": tests}})
 
 
 # What is broken, and words that the one line must contain.
@@ -219,7 +219,7 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
         ["studies.t: no row belongs to it"],
     ),
     "claim without a source": (
-        top(claims={"c": {"says": "So.", "tests": {"s": "loss: r < other"}}}),
+        top(claims={"c": {"says": "So.", "tested": "So.", "tests": {"s": "loss: r < other"}}}),
         ["claims.c.source: missing"],
     ),
     "claim without a test": (claim({}), ["claims.c.tests: found {}; 1 or more needed"]),
@@ -318,7 +318,7 @@ def test_sources_and_claims_are_written_out(tmp_path: Path) -> None:
     content["rows"]["r"]["published"] = {"accuracy": 0.5, "source": "kim"}
     content["sources"] = {"kim": "Kim, 2020"}
     tests = {"s t": "accuracy: (r - 0.005) < mean(other, other)"}
-    content["claims"] = {"c": {"says": "So.", "source": "kim", "tests": tests}}
+    content["claims"] = {"c": {"says": "So.", "source": "kim", "tested": "So.", "tests": tests}}
     params = read_params(written(tmp_path, content))
     assert params.rows["r"].published.source == "Kim, 2020"  # type: ignore[union-attr]
     claims = [claims_of(params, study)["c"] for study in "st"]
@@ -354,7 +354,9 @@ def test_an_edited_claim_changes_the_plan_of_its_studies_alone(tmp_path: Path) -
     content["rows"]["third"] = ROW | {"study": "t"}
     plans = []
     for says in ("So.", "Otherwise."):
-        content["claims"] = {"c": {"says": says, "source": "Somebody", "tests": {"s": "loss: r < other"}}}
+        content["claims"] = {
+            "c": {"says": says, "source": "Somebody", "tested": "So.", "tests": {"s": "loss: r < other"}}
+        }
         plan.write_plan(read_params(written(tmp_path, content)), tmp_path / "plan")
         plans.append({path.relative_to(tmp_path): path.read_text() for path in (tmp_path / "plan").rglob("*.json")})
     changed = [str(path) for path in plans[0] if plans[0][path] != plans[1][path]]

@@ -1,0 +1,162 @@
+"""Adds seeds to a study until every claim that it tests is decided, and says what that costs before it starts.
+
+    pipeline/python -m pipeline.decide STUDY                  which claims are open, and what the next look would cost
+    pipeline/python -m pipeline.decide STUDY --go [OPTIONS]   trains and judges, look by look, until none is open
+
+A look is a number of seeds at which claims are judged. `studies.<study>.looks` fixes them before the first run, and
+each has the same share of the 5 % of wrong verdicts, so that stopping when all is decided decides no more often by
+chance (findings/decisions.py). The new seeds are written to `studies.<study>.rows.seeds`, comments stay; OPTIONS go to
+pipeline.launch, which trains and reports. A kill loses nothing: the same command goes on.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import paths
+from pipeline.claims import judged
+from pipeline.errors import UserError, command
+from pipeline.findings.decisions import Decision
+from pipeline.findings.measured import Result
+from pipeline.params.reading import read_params
+from pipeline.params.studies import Params
+from pipeline.running import cost, slots, store
+from pipeline.text import nearest
+
+WHAT = "Adds seeds to a study until every claim is decided; without --go it only says what the next look would cost."
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where a study stands, and what the next look at it would take.
+
+    Args:
+        study: its name.
+        seeds: that its rows have.
+        claims: how many it tests.
+        open: names of those that are undecided.
+        upcoming: seeds of the next look; None after the last.
+        runs: that are to be trained until then.
+        seconds: that these take, by what the runs so far took; None where that is not known.
+    """
+
+    study: str
+    seeds: list[int]
+    claims: int
+    open: list[str]
+    upcoming: int | None
+    runs: int
+    seconds: float | None
+
+    @property
+    def more(self) -> list[int]:
+        """The seeds to add: the lowest that are free."""
+        missing = (self.upcoming or 0) - len(self.seeds)
+        free = (seed for seed in range(len(self.seeds) + (self.upcoming or 0)) if seed not in self.seeds)
+        return [seed for seed, _ in zip(free, range(missing), strict=False)]
+
+    def __str__(self) -> str:
+        start = f"{self.study}, {len(self.seeds)} seeds: "
+        if not self.open:
+            return f"{start}all {self.claims} claims are decided"
+        told = f"{start}{len(self.open)} of {self.claims} claims are open: {', '.join(self.open)}"
+        if self.upcoming is None:
+            return f"{told}; that was the last look"
+        took = "nobody knows how long, since no run so far noted it" if self.seconds is None else _time(self.seconds)
+        return f"{told}\nthe next look, at {self.upcoming} seeds, takes {self.runs} more runs: {took}"
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"about {seconds / size:.0f} {unit}"
+    return f"about {seconds:.0f} seconds"
+
+
+def look(params: Params, study: str) -> Look:
+    """Where a study stands.
+
+    Raises:
+        UserError: the study does not exist, fixes no looks, has no results, or its rows have seeds of their own.
+    """
+    if study not in params.studies:
+        raise UserError(f"studies: no study '{study}'{nearest(study, params.studies)}")
+    looks, rows = params.studies[study].looks, params.of_study(study)
+    if not looks:
+        raise UserError(f"studies.{study}.looks: missing; write the numbers of seeds to judge at, such as [5, 10, 20]")
+    seeds: list[int] = params.studies[study].rows.get("seeds", [])
+    for name, row in rows.items():
+        if row.seeds != seeds:
+            raise UserError(f"rows.{name}.seeds: seeds are added to studies.{study}.rows.seeds; write them there alone")
+    verdicts, results = judged(params, study)
+    missing = [name for name in rows if name not in results]
+    if missing:
+        raise UserError(f"{missing[0]}: no results; run 'pipeline/python -m pipeline.launch report@{study}' first")
+    upcoming = next((one for one in looks if one > len(seeds)), None)
+    added = (upcoming or len(seeds)) - len(seeds)
+    is_open = [verdict.case.name for verdict in verdicts if verdict.decision is Decision.UNDECIDED]
+    return Look(
+        study, seeds, len(verdicts), is_open, upcoming, added * len(rows), _seconds(list(results.values()), added)
+    )
+
+
+def _seconds(results: Sequence[Result], added: int) -> float | None:
+    """What more runs of every row take on this machine, as many side by side as fit."""
+    times = {result.name: _times(result) for result in results}
+    known = [time for found in times.values() for time in found]
+    if not known:
+        return None
+
+    def one(result: Result) -> float:
+        found = times[result.name] or known
+        return sum(found) / len(found) / slots.fitting(result.row)
+
+    return added * sum(map(one, results))
+
+
+def _times(result: Result) -> list[float]:
+    """Seconds of a row's runs, of those that noted them."""
+    digests = {"data": result.spec["data"], "code": result.spec["code"]}
+    keys = (store.run_key(store.run_spec(result.row, run.seed, **digests)) for run in result.runs)
+    found = (cost.read(paths.STORE / "runs" / key).measured.get("seconds") for key in keys)
+    return [seconds for seconds in found if seconds is not None]
+
+
+def add_seeds(path: Path, study: str, seeds: Sequence[int]) -> None:
+    """Appends seeds to those of a study's rows, as DVC would write it; comments stay."""
+    from dvc.utils.serialize import modify_yaml
+
+    with modify_yaml(str(path)) as content:
+        content["studies"][study]["rows"]["seeds"].extend(seeds)
+
+
+@command
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.decide", description=WHAT)
+    parser.add_argument("study")
+    parser.add_argument("--go", action="store_true", help="train; further options go to pipeline.launch")
+    arguments, options = parser.parse_known_args()
+    if options and not arguments.go:
+        parser.error(f"{options[0]}: options for pipeline.launch go with --go")
+    while True:
+        if arguments.go:
+            _train(arguments.study, options)
+        found = look(read_params(paths.PARAMS), arguments.study)
+        print(found, flush=True)
+        if not (arguments.go and found.open and found.upcoming):
+            return
+        add_seeds(paths.PARAMS, found.study, found.more)
+
+
+def _train(study: str, options: Sequence[str]) -> None:
+    """Trains what is missing of a study, and writes its report; nothing where nothing is."""
+    launch = [sys.executable, "-m", "pipeline.launch", f"report@{study}", *options]
+    if subprocess.run(launch, cwd=paths.ROOT, check=False).returncode:
+        raise UserError(f"{study}: not all is trained, see above; the same command goes on from here")
+
+
+if __name__ == "__main__":
+    main()
