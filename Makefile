@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint launch verify bench bench-gpu ui serve dashboard lock plot
+.PHONY: help install quickstart test test-emulated lint launch verify bench bench-gpu ui serve dashboard lock plot
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## Make .venv from requirements.lock, hashes checked
 
@@ -38,6 +38,9 @@ verify: $(INSTALLED) ## Train STUDY again in a clean directory and compare with 
 
 test: $(INSTALLED) ## Run the default test suite
 	$(BIN)/python -m pytest
+
+test-emulated: $(INSTALLED) ## Compare the bytes of an emulated Intel and AMD with this machine's (needs qemu-user)
+	$(BIN)/python -m pytest -m emulated
 
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check .

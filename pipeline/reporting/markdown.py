@@ -270,8 +270,20 @@ def _reproduction(study: str, groups: Groups) -> str:
         content = f"as `datasets.{dataset}` of params.yaml says; {len(spec['classes'])} classes; {images}"
         lines.append(f"- Data `{dataset}`: {content}; MD5 {_digests(group, 'data')}.")
     results = [result for group in groups for result in group]
+    lines.append(f"- Arithmetic: {_arithmetic(results)}")
     lines.append(f"- Code that can change a number: MD5 {_digests(results, 'code')}.")
     return "\n\n".join(["## How to reproduce", f"```sh\ndvc repro report@{study}\n```", "\n".join(lines)])
+
+
+def _arithmetic(results: Sequence[Result]) -> str:
+    """On which processors the bytes are the same."""
+    native = [f"`{result.name}`" for result in results if result.row.trainer.arithmetic == "native"]
+    everywhere = "portable; the CPU of any x86-64 Linux machine with AVX2 gives the same bytes"
+    if not native:
+        return f"{everywhere}."
+    if len(native) == len(results):
+        return "native; another kind of processor rounds otherwise."
+    return f"{everywhere}, but for {', '.join(native)}: native, which another kind of processor rounds otherwise."
 
 
 def _digests(results: Sequence[Result], key: str) -> str:

@@ -188,6 +188,21 @@ def test_tables_are_whole(measure: Measure) -> None:
     assert "`batch` 32" in text
 
 
+def test_a_report_says_on_which_processors_its_bytes_come_back(measure: Measure) -> None:
+    """Else a reviewer on another machine takes other roundings for another result, or the reverse."""
+
+    def line(**kinds: str) -> str:
+        rows = {name: (make_row(trainer={"arithmetic": kind}), WINNER) for name, kind in kinds.items()}
+        text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), measure(rows))
+        return next(line for line in text.splitlines() if line.startswith("- Arithmetic: "))
+
+    assert line(a="portable", b="portable").endswith(
+        "portable; the CPU of any x86-64 Linux machine with AVX2 gives the same bytes."
+    )
+    assert line(a="native", b="native").startswith("- Arithmetic: native; ")
+    assert "but for `b`: native" in line(a="portable", b="native")
+
+
 def test_removed_rows_are_ignored(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
