@@ -87,7 +87,7 @@ def diagnose_study(study: planned.PlannedStudy) -> None:
         for folder in tasks:
             store.clear(folder)
     attempt.begin()
-    missing = [task for folder, task in tasks.items() if store.result(folder) is None]
+    missing = [task for folder, task in tasks.items() if store.sound(folder) is None]
     if crashes := _measure(study.name, missing):
         raise UserError(f"{study.name}: {len(crashes)} of {len(tasks)} runs not diagnosed; the first: {crashes[0]}")
     _write(trained, paths.DIAGNOSIS / study.name, paths.DIAGNOSIS / f".draft-{study.name}")

@@ -38,7 +38,7 @@ from pipeline.reporting.diagnosis_sections import SHIFT_FIGURE
 from pipeline.reporting.markdown import FIGURES, RISING, markdown
 from pipeline.reporting.tuning_sections import BUDGET_FIGURE, TRIALS_FIGURE
 from pipeline.running import forkserver
-from pipeline.storage import read_json, write_atomically, write_json
+from pipeline.storage import read_notes, write_atomically, write_json
 from pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _write_index(reports: Path) -> None:
     lock = paths.STORE / "locks" / "index"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):  # of two reports that end together, the later one sees both
-        found = [read_json(path) for path in sorted(reports.glob("*/summary.json"))]
+        found = [read_notes(path) for path in sorted(reports.glob("*/summary.json"))]
         summaries = [one for one in found if "answer" in one]  # one that an older version wrote has none
         write_atomically(reports / HOME, index(summaries).encode())
         if (readme := reports.parent / "README.md").exists():

@@ -1,14 +1,27 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, and where a disk or a hand has changed them since, known as damaged."""
 
 import csv
+import hashlib
 import io
 import json
 import math
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pipeline import paths
+from pipeline.errors import UserError
+
+SEALS = "sealed"
+"""Key of a sealed file that holds digests, of the file itself and of those beside it."""
+
+
+class Damaged(UserError, ValueError):
+    """A file is not as it was written; the message names it."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -50,8 +63,79 @@ def _finite(content: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file, or None where there is none."""
+    """The content of a JSON file, or None where there is none.
+
+    Raises:
+        Damaged: it is no JSON.
+    """
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except ValueError:
+        raise Damaged(f"{paths.shown(path)}: damaged, no JSON") from None
+
+
+def read_notes(path: Path) -> dict[str, Any]:
+    """A JSON object that can be done without: empty where there is none, and with a line where it is damaged."""
+    try:
+        notes = read_json(path)
+    except Damaged as damage:
+        print(f"{damage}; left out", file=sys.stderr)
+        return {}
+    return notes if isinstance(notes, dict) else {}
+
+
+def write_sealed(path: Path, content: Mapping[str, Any], beside: Sequence[str] = ()) -> None:
+    """`write_json`, with digests by which `read_sealed` knows damage.
+
+    Args:
+        path: to write.
+        content: without the key `sealed`, which holds the digests.
+        beside: names of files in the same folder, which the content stands for.
+    """
+    write_json(path, {**content, SEALS: {name: _digest(path.with_name(name)) for name in beside} | _own(path, content)})
+
+
+def read_sealed(path: Path) -> Any:
+    """The content of a file of `write_sealed`, or None where there is none.
+
+    Raises:
+        Damaged: it, or a file beside it that it stands for, is not as it was written.
+    """
+    content: dict[str, Any] = read_json(path) or {}
+    if not content and not path.exists():
+        return None
+    try:
+        seals = content.pop(SEALS)
+        others = {name: _digest(path.with_name(name)) for name in seals if name != path.name}
+        found = _own(path, content) | others
+    except FileNotFoundError as error:
+        raise Damaged(f"{paths.shown(Path(error.filename))}: missing") from None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise Damaged(f"{paths.shown(path)}: damaged, not as it was written") from None
+    for name, digest in found.items():
+        if seals.get(name) != digest:
+            raise Damaged(f"{paths.shown(path.with_name(name))}: damaged, not as it was written")
+    return content
+
+
+def set_aside(path: Path, aside: Path, damage: Damaged) -> None:
+    """Moves a damaged file or folder out of the way, in place of what was there, and says so in a line."""
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.replace(aside)
+    except FileNotFoundError:  # by another process of the same run
+        return
+    print(f"{damage}; set aside as {paths.shown(aside)}, and done again", file=sys.stderr)
+
+
+def _own(path: Path, content: Mapping[str, Any]) -> dict[str, str]:
+    text = json.dumps(_finite(dict(content)), sort_keys=True)
+    return {path.name: hashlib.md5(text.encode()).hexdigest()}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -10,10 +10,11 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 
-GROUND = ("arithmetic", "errors", "paths", "progress", "storage", "text")
+GROUND = ("errors", "paths", "text", "arithmetic", "progress", "storage")
 FLOORS = (
     ("models", "words"),
-    GROUND,
+    GROUND[:3],
+    GROUND[3:],
     ("params",),
     ("images",),
     ("training",),

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from pipeline import fold, paths, predict
 from pipeline.images import folders, prepared
 from pipeline.params.rows import Row
-from pipeline.storage import read_json, write_atomically, write_json
+from pipeline.storage import read_json, write_atomically, write_json, write_sealed
 from pipeline.tracking import trained
 from pipeline.training import results, run
 
@@ -31,15 +31,16 @@ def made(data: Path, make_row: Callable[..., Row], tmp_path_factory: pytest.Temp
     shutil.copytree(data, root / "data" / "stripes")
     for name, changes in (("good", {}), ("batchwise", {"norm": {"running_stats": False}})):
         row = make_row(seeds=SEEDS, epochs=3, head="dense bn act drop", **changes)
-        write_json(root / "plan" / "rows" / f"{name}.json", row.model_dump(exclude={"published"}))
+        planned = {"row": row.model_dump(exclude={"published"}), "code": ""}
+        write_json(root / "plan" / "rows" / f"{name}.json", planned)
         runs = {seed: root / "store" / f"{name}-{seed}" for seed in SEEDS}
         for seed, folder in runs.items():
             folder.mkdir(parents=True)
             if seed != SEEDS[-1]:
                 run.train(row, seed, data, folder, lambda _: None)
         failed = {"status": "failed", "reason": "it diverged", "epochs": 0, "best_epoch": 0, "parameters": 0}
-        write_json(runs[SEEDS[-1]] / "result.json", failed)
         write_atomically(runs[SEEDS[-1]] / "curves.csv", b"epoch\n")
+        write_sealed(runs[SEEDS[-1]] / "result.json", failed, ["curves.csv"])
         spec = {"data": prepared.digest(data), "code": "", "row": row.model_dump(exclude={"published"})}
         results.write(spec, runs, data, root / "runs" / "s" / name, root / "draft")
     return root

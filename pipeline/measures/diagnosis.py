@@ -23,7 +23,7 @@ from pipeline.images.draws import Subset
 from pipeline.measures import inference, modes, recalibrate, shift
 from pipeline.params.rows import Row
 from pipeline.running.workers import Report, Task
-from pipeline.storage import write_json
+from pipeline.storage import write_sealed
 from pipeline.training import streams
 from pipeline.training.devices import uses_gpu
 
@@ -52,7 +52,7 @@ class Diagnosis(Task):
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        write_json(self.folder / "result.json", diagnose(self.trained, self.seed, self.data, self.weights, report))
+        write_sealed(self.folder / "result.json", diagnose(self.trained, self.seed, self.data, self.weights, report))
 
 
 def diagnose(row: Row, seed: int, data: Path, weights: Path, report: Report) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from pipeline.running import store, workers
 from pipeline.running.logbook import LoggedRun
 from pipeline.running.pool import Engine
 from pipeline.running.workers import Task
-from pipeline.storage import read_json, write_json
+from pipeline.storage import read_notes, write_json
 
 FILES = ("result.json", "curves.csv", "logits.safetensors", "weights.safetensors")
 """Of a run; the last two are missing of a failed one."""
@@ -44,11 +44,11 @@ def candidates(runs: Iterable[LoggedRun]) -> list[Candidate]:
     """For each run that the store lacks, the newest of other code alone, where there is one."""
     known: dict[str, list[Path]] = defaultdict(list)
     for path in (paths.STORE / "runs").glob(f"*/{store.SPEC}"):
-        if store.result(path.parent) is not None:
-            known[_but_for_code(read_json(path))].append(path.parent)
+        if store.is_whole(path.parent):
+            known[_but_for_code(read_notes(path))].append(path.parent)
     found = []
     for run in runs:
-        if store.result(run.folder) is None:
+        if not store.is_whole(run.folder):
             same = known[_but_for_code(store.run_spec(run.row, run.seed, run.data, run.code))]
             if same:
                 newest = max(same, key=lambda folder: (folder / "result.json").stat().st_mtime)

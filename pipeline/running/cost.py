@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.params.rows import Row
 from pipeline.running.environment import cpu_name
-from pipeline.storage import read_json, write_json
+from pipeline.storage import read_json, read_notes, write_json
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def write(folder: Path, row: Row, reports: Sequence[dict[str, Any]], jobs: int) 
 
 def read(folder: Path) -> Cost:
     """What a run cost."""
-    return Cost(**(read_json(folder / "cost.json") or {}))
+    return Cost(**read_notes(folder / "cost.json"))
 
 
 def machine(row: Row) -> dict[str, str]:

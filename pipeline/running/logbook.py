@@ -13,7 +13,7 @@ from pipeline import paths
 from pipeline.params.rows import Row, TunedRow
 from pipeline.params.tuning import Value
 from pipeline.running import store
-from pipeline.storage import read_json, write_json
+from pipeline.storage import read_notes, write_json
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class LoggedRun:
     def mark(self, state: str) -> None:
         """Notes in the run store how far this run is logged to the present tracking store: pending or logged."""
         path = self.folder / "logged.json"
-        entries = read_json(path) or {}
+        entries = read_notes(path)
         about = vars(self) | {"row": self.row.model_dump()}
         entries[_entry(self.study, self.name)] = {"state": state, "about": about}
         write_json(path, entries)
@@ -85,7 +85,7 @@ class LoggedTrial:
         """Notes in the run store how far this trial is logged to the present tracking store: pending or logged."""
         path = self.path / "logged.json"
         about = vars(self) | {"row": self.row.model_dump()}
-        write_json(path, (read_json(path) or {}) | {tracking_uri(): {"state": state, "about": about}})
+        write_json(path, read_notes(path) | {tracking_uri(): {"state": state, "about": about}})
 
 
 def unlogged_trials(tuning: str | None = None) -> list[LoggedTrial]:
@@ -97,8 +97,8 @@ def unlogged_trials(tuning: str | None = None) -> list[LoggedTrial]:
     found = []
     is_tuning = functools.cache(store.is_tuning)
     for path in sorted((paths.STORE / "trials").glob("*/logged.json")):
-        entry = read_json(path).get(tracking_uri())
-        if entry and entry["state"] == "pending" and store.result(path.parent):
+        entry = read_notes(path).get(tracking_uri())
+        if entry and entry["state"] == "pending" and store.is_whole(path.parent):
             about = entry["about"]
             if about["tuning"] == tuning or not is_tuning(about["study"], about["name"]):
                 with contextlib.suppress(ValidationError):  # of another version's keys, which nobody can log any more
@@ -117,14 +117,16 @@ def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
     runs = {(run.study, run.name, run.key): run for run in finished}
     is_training = functools.cache(store.is_training)
     for path in sorted((paths.STORE / "runs").glob("*/logged.json")):
-        for where, entry in read_json(path).items():
+        for where, entry in read_notes(path).items():
             about = entry["about"]
             identity = (about["study"], about["name"], about["key"])
-            if not where.startswith(f"{tracking_uri()} ") or store.result(path.parent) is None:
+            if not where.startswith(f"{tracking_uri()} "):
                 continue
             if entry["state"] == "logged":
                 runs.pop(identity, None)
-            elif identity not in runs and not is_training(about["study"], about["name"]):
+            elif (
+                identity not in runs and not is_training(about["study"], about["name"]) and store.is_whole(path.parent)
+            ):
                 with contextlib.suppress(ValidationError):  # as above
                     runs[identity] = _run(about)
     return list(runs.values())
@@ -132,8 +134,7 @@ def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
 
 def recorded(study: str, name: str, key: str) -> LoggedRun | None:
     """A run that the present tracking store was given by this project; None where the run store has no trace of it."""
-    entries = read_json(paths.STORE / "runs" / key / "logged.json") or {}
-    entry = entries.get(_entry(study, name))
+    entry = read_notes(paths.STORE / "runs" / key / "logged.json").get(_entry(study, name))
     return _run(entry["about"]) if entry else None
 
 
@@ -150,13 +151,13 @@ def _entry(study: str, name: str) -> str:
 def mark_study(study: str, state: str) -> None:
     """Notes in the run store how far a study's report is logged to the present tracking store: pending or logged."""
     path = _studies() / f"{study}.json"
-    write_json(path, (read_json(path) or {}) | {tracking_uri(): state})
+    write_json(path, read_notes(path) | {tracking_uri(): state})
 
 
 def unlogged_studies() -> list[str]:
     """The studies whose report was to be logged to the present tracking store and is not."""
     files = sorted(_studies().glob("*.json"))
-    return [path.stem for path in files if read_json(path).get(tracking_uri()) == "pending"]
+    return [path.stem for path in files if read_notes(path).get(tracking_uri()) == "pending"]
 
 
 def _studies() -> Path:

@@ -52,7 +52,7 @@ class Training:
         self.runs = describe(name, row, **self._digests)
         self._attempt = store.Attempt("rows", row.study, name)
         forced = store.is_forced(os.environ.get("DVC_STAGE"), self._attempt)
-        self.missing = [run for run in self.runs if forced or store.result(run.folder) is None]
+        self.missing = [run for run in self.runs if forced or store.sound(run.folder) is None]
         if self.missing:
             check(name, row)
             check_fit(planned.key(name), row, prepared.info(self._data))

@@ -10,6 +10,7 @@
     .store/studies/<study>       whether the study's last diagnosis was completed
     .store/reports/<study>       where the study's report is logged
     .store/locks/                one writer per row, one per run
+    .store/damaged/<key>/        what was not as it had been written, and was done again
 
 A key stands for all that decides a run's numbers: the row without its names and seeds, the seed, the
 prepared data and the code. So a new seed trains alone, a killed stage resumes, two rows that are the
@@ -22,7 +23,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared
 from pipeline.params.rows import Row
-from pipeline.storage import read_json, write_json
+from pipeline.storage import Damaged, read_notes, read_sealed, set_aside, write_json
 
 SPEC = "spec.json"
 """Holds what `run_spec` gives of a run."""
@@ -82,8 +83,34 @@ def run_folder(key: str, kind: str = "runs") -> Path:
 
 
 def result(folder: Path) -> Any:
-    """The result of a finished or failed run; None while it is neither."""
-    return read_json(folder / "result.json")
+    """The result of a finished or failed run; None while it is neither.
+
+    Raises:
+        Damaged: a file of the run is not as it was written.
+    """
+    return read_sealed(folder / "result.json")
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a run has a result; of a damaged one, which is done again by who needs it, a line says so."""
+    try:
+        return result(folder) is not None
+    except Damaged as damage:
+        print(f"{damage}; left out", file=sys.stderr)
+        return False
+
+
+def sound(folder: Path) -> Any:
+    """`result`, for who does again what is missing: a damaged run is set aside, and so missing."""
+    with suppress(Damaged):
+        return result(folder)
+    with run_lock(folder):
+        try:
+            return result(folder)
+        except Damaged as damage:
+            set_aside(folder, folder.parent.with_name("damaged") / folder.name, damage)
+            folder.mkdir()
+            return None
 
 
 def clear(folder: Path) -> None:
@@ -189,7 +216,7 @@ class Attempt:
 
     def completed(self) -> bool:
         """The stage was run here, and was not killed."""
-        return (read_json(self._path) or {}).get("state") == "complete"
+        return read_notes(self._path).get("state") == "complete"
 
     def begin(self) -> None:
         write_json(self._path, {"state": "begun"})

@@ -217,12 +217,13 @@ def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
-    from pipeline.running.store import result, run_lock
+    from pipeline.running.store import result, run_lock, sound
 
     try:
         if rank > 0:
             task.work(Line(None))
             return  # the first one says when the run is over
+        sound(task.folder)
         with run_lock(task.folder):
             if result(task.folder) is None:
                 task.work(Line(pipe))

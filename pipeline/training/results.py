@@ -17,7 +17,7 @@ from typing import Any
 from safetensors.numpy import load_file, save
 
 from pipeline.images import prepared
-from pipeline.storage import read_json, write_atomically, write_json
+from pipeline.storage import read_sealed, write_atomically, write_json
 from pipeline.training.columns import CURVES
 
 MEANS = ("test_accuracy", "test_loss", "test_auc", "final_val_accuracy", "final_val_loss", "gap_accuracy", "best_epoch")
@@ -36,8 +36,11 @@ def write(spec: dict[str, Any], runs: dict[int, Path], data: Path, target: Path,
 
     Returns:
         The results of the runs, in the order of seeds.
+
+    Raises:
+        Damaged: a file of a run is not as it was written.
     """
-    results = [{"seed": seed} | read_json(folder / "result.json") for seed, folder in runs.items()]
+    results = [{"seed": seed} | read_sealed(folder / "result.json") for seed, folder in runs.items()]
     finished = {seed: runs[seed] for seed in runs if (runs[seed] / "weights.safetensors").exists()}
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "weights").mkdir(parents=True)

@@ -2,7 +2,7 @@
 
 A run folder holds, once it is finished, what `results` collects:
 
-    result.json          status, and all numbers of the kept weights
+    result.json          status, all numbers of the kept weights, and digests of the files below
     curves.csv           one line per epoch
     logits.safetensors   of the test images, N×K float32   (not of a failed run)
     weights.safetensors  the network's state dict, kept    (not of a failed run)
@@ -28,8 +28,8 @@ from torch import Tensor
 from pipeline.images import draws
 from pipeline.images.draws import Subset
 from pipeline.params.rows import Row
-from pipeline.storage import write_atomically, write_json
-from pipeline.training import columns, metrics
+from pipeline.storage import write_atomically, write_sealed
+from pipeline.training import columns, metrics, states
 from pipeline.training.batches import Batches, Images
 from pipeline.training.devices import uses_gpu
 from pipeline.training.module import Classifier
@@ -74,8 +74,7 @@ def fit(
     recorder = Recorder(resume, row, report)
     stopping = [_early_stopping(row)] if row.early_stopping else []
     trainer = make_trainer(row, [*callbacks, *stopping, recorder])
-    # weights_only=False: the state holds numbers beside tensors, and this program wrote it.
-    trainer.fit(module, images, ckpt_path=resume if resume.exists() else None, weights_only=False)
+    trainer.fit(module, images, ckpt_path=states.sound(resume))
     return module, trainer, recorder
 
 
@@ -104,6 +103,7 @@ def make_trainer(row: Row, callbacks: list[pl.Callback]) -> pl.Trainer:
         max_epochs=row.epochs,
         deterministic=True,
         callbacks=callbacks,
+        plugins=[states.States()],
         logger=False,
         enable_checkpointing=True,
         enable_progress_bar=False,
@@ -191,14 +191,15 @@ def finish(module: Classifier, trainer: pl.Trainer, recorder: Recorder, data: Pa
         "best_epoch": recorder.best_epoch,
         "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
     }
-    write_atomically(folder / "curves.csv", curves_csv(recorder.curves).encode())
+    files = {"curves.csv": curves_csv(recorder.curves).encode()}
     if not module.failure:
         module.network.load_state_dict(recorder.best_weights)
         scores, logits = evaluate(module, trainer, data)
         result |= scores
-        write_atomically(folder / "logits.safetensors", save({"logits": logits}))
-        write_atomically(folder / "weights.safetensors", save(recorder.best_weights))
-    write_json(folder / "result.json", result)
+        files |= {"logits.safetensors": save({"logits": logits}), "weights.safetensors": save(recorder.best_weights)}
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    write_sealed(folder / "result.json", result, list(files))
 
 
 def evaluate(module: Classifier, trainer: pl.Trainer, data: Path) -> tuple[dict[str, Any], Tensor]:

@@ -19,7 +19,7 @@ from pipeline.params import space
 from pipeline.params.rows import Row
 from pipeline.params.tuning import Tuning, Value
 from pipeline.running.workers import Line, Task
-from pipeline.storage import read_json, write_json
+from pipeline.storage import Damaged, read_sealed, set_aside, write_sealed
 from pipeline.training import run
 from pipeline.training.module import Classifier
 
@@ -46,7 +46,7 @@ class TrialTask(Task):
         outcome = train(self.row, self.tuning, self.values, self.data, self.folder, report, ask)
         # By the first of several workers, which alone can be told to prune.
         if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-            write_json(self.folder / "result.json", outcome | {"steps": asked})
+            write_sealed(self.folder / "result.json", outcome | {"steps": asked})
 
 
 def train(
@@ -106,7 +106,7 @@ def _seed(
     """What one seed of a trial gives; read where it was finished before a kill."""
     steps = _Steps(tuning, place, ask)
     done = folder / f"seed-{place}.json"
-    if part := read_json(done):
+    if part := _finished(done):
         for line in part["curves"]:
             steps.ask(line)
         return part
@@ -128,9 +128,18 @@ def _seed(
         "pruned": pruning.pruned,
     }
     if trainer.is_global_zero:
-        write_json(done, part)
+        write_sealed(done, part)
         state.unlink(missing_ok=True)
     return part
+
+
+def _finished(path: Path) -> Any:
+    """What `_seed` has written of a seed; None where there is nothing, or what there was is damaged and set aside."""
+    try:
+        return read_sealed(path)
+    except Damaged as damage:
+        set_aside(path, path.with_name(f"{path.name}.damaged"), damage)
+        return None
 
 
 class _Steps:

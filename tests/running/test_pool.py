@@ -17,6 +17,7 @@ from pipeline.params.rows import Row
 from pipeline.running import pool, rows, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.running.workers import Event, Events, Task
+from pipeline.storage import write_json
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
@@ -149,3 +150,56 @@ def test_a_row_that_another_process_trains_is_waited_for_last(project: Path, mak
     launched.join()
     assert [task.row.epochs for task in engine.done] == [2, 1]
     assert (project / "runs" / "s" / "busy" / "metrics.json").exists()
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flip(content: bytes) -> bytes:
+    """One bit of the middle changed."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def zero(content: bytes) -> bytes:
+    return bytes(len(content))
+
+
+@pytest.mark.parametrize("file", ["curves.csv", "logits.safetensors", "weights.safetensors", "result.json"])
+def test_a_damaged_run_is_set_aside_and_trained_again(
+    file: str, project: Path, make_row: Callable[..., Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Broken: what a disk has cut or changed would be collected as a result, with exit status 0, or end every later
+    start of the row with a traceback."""
+    row = {"a": make_row(epochs=1)}
+    assert train(row, InTurn()) == {}
+    outputs = {path: path.read_bytes() for path in (project / "runs" / "s" / "a").rglob("*") if path.is_file()}
+    (folder,) = (project / "store" / "runs").iterdir()
+    for change in (cut, flip, zero):
+        capsys.readouterr()
+        (folder / file).write_bytes(change((folder / file).read_bytes()))
+        engine = InTurn()
+        assert train(row, engine) == {}
+        assert len(engine.done) == 1
+        named = [line for line in capsys.readouterr().err.splitlines() if "set aside as" in line]
+        assert len(named) == 1 and f"{folder.name}/{file}: damaged" in named[0]
+        assert (project / "store" / "damaged" / folder.name / file).exists()
+        assert {path: path.read_bytes() for path in outputs} == outputs
+
+
+def test_a_damaged_run_is_no_obstacle_to_others(
+    project: Path, make_row: Callable[..., Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Broken: a cut file of one run would end the training of every other row of the project."""
+    assert train({"a": make_row(epochs=1)}, InTurn()) == {}
+    (folder,) = (project / "store" / "runs").iterdir()
+    for name in ("result.json", "logged.json"):
+        logged = rows.describe("a", make_row(epochs=1), "d", "c")[0]
+        write_json(folder / "logged.json", {})
+        LoggedRun(logged.study, "a", logged.row, 0, folder.name, "d", "c").mark("pending")
+        (folder / name).write_bytes(cut((folder / name).read_bytes()))
+        capsys.readouterr()
+        assert train({"b": make_row(epochs=2)}, InTurn()) == {}
+        named = [line for line in capsys.readouterr().err.splitlines() if f"{folder.name}/{name}: damaged" in line]
+        assert len(named) == 1

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import math
 import os
@@ -211,3 +212,66 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     printed = subprocess.run([sys.executable, "-c", faults], env=environment, capture_output=True, check=True).stdout
     pages = 40_000_000 / os.sysconf("SC_PAGESIZE")
     assert int(printed) < pages / 10
+
+
+class Planted:
+    """Runs a command where it is unpickled as Python does by itself."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+def flipped(content: bytes) -> bytes:
+    """The content with one bit of its middle changed."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def planted(mark: Path) -> bytes:
+    """A state, behind its own digest, that holds somebody's command."""
+    content = io.BytesIO()
+    torch.save({"state_dict": {}, "planted": Planted(mark)}, content)
+    return hashlib.md5(content.getvalue()).digest() + content.getvalue()
+
+
+BROKEN = {
+    "a command": None,
+    "a bit": flipped,
+    "cut": lambda content: content[: len(content) // 2],
+    "empty": lambda _: b"",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_state_is_set_aside_and_the_run_starts_again(
+    case: str,
+    data: Path,
+    make_row: MakeRow,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Broken: a state in a copied store could run a command, or one that a disk has changed would end a row for ever or
+    change its numbers."""
+    monkeypatch.setattr(run, "SAVE_SECONDS", 0.0)
+    row = make_row()
+    whole = trained(row, 3, data, tmp_path / "whole")
+
+    def kill(content: dict[str, Any]) -> None:
+        if content["epoch"]["epoch"] == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        trained(row, 3, data, tmp_path / "killed", kill)
+    state, mark = tmp_path / "killed" / "resume.ckpt", tmp_path / "mark"
+    change = BROKEN[case]
+    state.write_bytes(change(state.read_bytes()) if change else planted(mark))
+    seen: list[int] = []
+    assert trained(row, 3, data, tmp_path / "killed", lambda content: seen.append(content["epoch"]["epoch"])) == whole
+    assert seen == [1, 2, 3, 4]
+    assert not mark.exists()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "resume.ckpt: " in line and "set aside as" in line and line.endswith("and done again")
