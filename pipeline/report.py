@@ -25,6 +25,7 @@ from pipeline import paths
 from pipeline.errors import UserError, command
 from pipeline.findings import gallery, seed_table
 from pipeline.findings.answers import answer
+from pipeline.findings.decisions import level
 from pipeline.findings.findings import Findings
 from pipeline.findings.gallery import Gallery
 from pipeline.findings.measured import Groups, Result, load
@@ -209,7 +210,8 @@ def main() -> None:
     report = paths.REPORTS / f"{study.name}.md"
     groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)
     if not only_show:
-        verdicts = judge(read_claims(study.name), {result.name: result for group in groups for result in group})
+        results = {result.name: result for group in groups for result in group}
+        verdicts = judge(read_claims(study.name), results, level(study.study.looks))
         with Tracker() as tracker:
             write(study, groups, paths.REPORTS, verdicts)
             if paths.ROOT == paths.HOME:  # a queued experiment tries something out beside the study

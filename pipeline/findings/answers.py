@@ -1,7 +1,7 @@
 """A study's answer to its own question, in at most three sentences: what reports, index, MLflow and terminal say.
 
-First what the study's `answers` in params.yaml tell, and what batch normalization and dropout add where rows with
-neither, either and both are there; then, as long as there is room, which rows may be the best. A number that is not
+First what batch normalization and dropout add, where rows with neither, either and both are there, and what the study's
+`answers` in params.yaml tell; then, as long as there is room, which rows may be the best. A number that is not
 sure at 5 %, all numbers of the answer taken together (Holm), says so, and so does a number that a failed run decides.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.findings.comparisons import quadruples
-from pipeline.findings.decisions import ALPHA, Decision, compare, decide
+from pipeline.findings.decisions import ALPHA, Decision, compare, decide, level
 from pipeline.findings.evidence import Evidence, gather
 from pipeline.findings.measured import Groups, Result
 from pipeline.findings.stats import Estimate
@@ -22,8 +22,8 @@ from pipeline.params.studies import Study
 MOST = 3
 """Sentences of an answer."""
 
-MOST_NAMED = 4
-"""Rows that a sentence names; of more it says how many."""
+MOST_NAMED = 3
+"""Rows that a sentence lists; of more it says how many."""
 
 NOTE = (
     "± is half of the 95 % interval. A number without a mark is surely not zero, at 5 % for all numbers of the answer"
@@ -59,10 +59,11 @@ def answer(study: Study, groups: Groups) -> str:
     results = {result.name: result for group in groups for result in group}
     if not any(result.finished for result in results.values()):
         return "No run finished, so there is no answer."
-    sentences = [*_declared(study, results), *(_both(group) for group in groups)]
-    told = _tell([sentence for sentence in sentences if sentence])
+    sentences = [*(_both(group) for group in groups), *_declared(study, results)]
+    told = _tell([sentence for sentence in sentences if sentence], level(study.looks))
     several = len(groups) > 1
-    best = (_best(group, f" on `{group[0].row.dataset}`" if several else "") for group in groups if contenders(group))
+    ranked = sorted(filter(contenders, groups), key=lambda group: contenders(group)[0].leaking)
+    best = (_best(group, f" on `{group[0].row.dataset}`" if several else "") for group in ranked)
     return " ".join([*told, *best][:MOST])
 
 
@@ -104,10 +105,10 @@ def _number(found: Quantity, part: Sum, results: Mapping[str, Result]) -> Number
     return Number(found, [results[row] for row in part.weights], evidence[0] if evidence else None)
 
 
-def _tell(sentences: Sequence[Sentence]) -> list[str]:
+def _tell(sentences: Sequence[Sentence], alpha: float) -> list[str]:
     numbers = [one for sentence in sentences for one in sentence.numbers.values()]
     compared = [compare([one.evidence.sample], matters=one.quantity.matters) for one in numbers if one.evidence]
-    words = iter(decide(compared) if compared else [])
+    words = iter(decide(compared, alpha) if compared else [])
     told = []
     for sentence in sentences:
         shown = {
@@ -141,14 +142,20 @@ def measure(found: Estimate, unit: Quantity) -> str:
 
 def _remarked(text: str, rows: Sequence[Result], guessed: bool = True) -> str:
     """A sentence with what is to be known of its rows: runs that failed, and rows that only guess."""
-    become = "count as guesses" if guessed else "count as guesses or are left out"
-    remarks = [
-        f"{len(row.failures)} of {len(row.runs)} runs of `{row.name}` failed and {become}"
-        for row in rows
-        if row.failures
-    ]
-    remarks += [f"`{row.name}` learns nothing" for row in rows if row.finished and not row.learns]
+    failed = [f"of `{row.name}` {len(row.failures)} of {len(row.runs)} runs" for row in rows if row.failures]
+    idle = [f"`{row.name}`" for row in rows if row.finished and not row.learns]
+    remarks = []
+    if failed:
+        remarks.append(f"{_listed(failed)} failed{' and count as guesses' * guessed}")
+    if idle:
+        remarks.append(f"{_listed(idle)} learn{'s' * (len(idle) == 1)} nothing")
     return f"{text.removesuffix('.')} ({'; '.join(remarks)})." if remarks else text
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(
+        names if len(names) <= MOST_NAMED else [*names[: MOST_NAMED - 1], f"{len(names) - MOST_NAMED + 1} more"]
+    )
 
 
 def _best(group: Sequence[Result], where: str) -> str:

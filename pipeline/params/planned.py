@@ -41,7 +41,7 @@ class PlannedStudy(Model):
     study: Study
     rows: dict[str, TunedRow | Row]
     sources: list[Source] = Field(default=[])
-    code: dict[str, str] = Field({})
+    code: dict[str, str] = Field(default={})
 
 
 class PlannedClaim(Model):

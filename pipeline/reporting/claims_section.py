@@ -3,20 +3,28 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.findings.decisions import ALPHA
+from pipeline.findings.decisions import ALPHA, level
 from pipeline.findings.evidence import Evidence
 from pipeline.findings.stats import Estimate
 from pipeline.findings.verdicts import Decision, Verdict
 from pipeline.findings.wording import NONE, cell, interval, number, signed, table
-from pipeline.params.quantities import Quantity
+from pipeline.params.quantities import QUANTITIES, Quantity
 from pipeline.reporting.interval_plot import Line, interval_plot
+
+
+def _matters(name: str) -> str:
+    found = QUANTITIES[name]
+    size = found.base**found.matters - 1 if found.base else found.matters
+    unit = "%" if found.base else f"{found.unit} of {name}" if found.unit == "points" else found.unit or name.upper()
+    return f"{(100 if found.base else found.scale) * size:.2g} {unit}"
+
 
 NOTE = (
     "A claim is a contrast of rows, evaluated within each seed; over zero, right in the pictures, is in its favour."
     " Every dot is a seed, the bar the 95 % interval of their mean (Student's t); a bar that reaches the edge goes on"
     f" beyond it. One interval decides, at {100 * ALPHA:.0f} % and corrected for the number of claims (Holm): supported"
     " or contradicted if all of it lies on that side of zero, negligible if all of it lies nearer to zero than what"
-    " matters (half a point of accuracy, half an epoch, 0.005 of a loss or an AUC, 2 % of a shift), else undecided. A"
+    f" matters ({', '.join(map(_matters, ('accuracy', 'loss', 'auc', 'best_epoch', 'shift')))}), else undecided. A"
     " claim with a margin is judged by its side of the margin alone. Values in steps, such as epochs, are taken to"
     " vary at least as much as rounding does. Seeds are always taken as pairs; the interval without that stands beside"
     " it. A run that failed counts as a guess: accuracy 1/K and loss log K of K classes, AUC ½, one epoch more than it"
@@ -25,15 +33,19 @@ NOTE = (
 )
 
 
-def claims_section(study: str, verdicts: Sequence[Verdict]) -> str:
+def claims_section(study: str, verdicts: Sequence[Verdict], looks: Sequence[int] = ()) -> str:
     """The section as Markdown; empty where the study tests no claim.
 
     Args:
         study: name of the folder with the pictures.
         verdicts: in the order of params.yaml.
+        looks: numbers of seeds at which they are judged.
     """
     if not verdicts:
         return ""
+    share = (
+        f"They are judged at {', '.join(map(str, looks))} seeds, each time at {100 * level(looks):.3g} % and not 5 %."
+    )
     lines = [
         [
             f"**{verdict.decision}**",
@@ -46,7 +58,9 @@ def claims_section(study: str, verdicts: Sequence[Verdict]) -> str:
     head = ["verdict", "claim", "in its favour, 95 % interval", "seeds"]
     details = "\n".join(_details(verdict) for verdict in verdicts)
     count = f"{_count(verdicts)}: {tally(verdicts)}."
-    return "\n\n".join(["## Claims", count, table(head, lines, numbers_from=len(head)), details, NOTE])
+    return "\n\n".join(
+        ["## Claims", count, table(head, lines, numbers_from=len(head)), details, NOTE, *([share] if looks else [])]
+    )
 
 
 def lead(verdicts: Sequence[Verdict]) -> str:

@@ -89,7 +89,7 @@ def markdown(
         "Every dot is a run. A bar that reaches the edge of the figure goes on beyond it.",
         *(_ranking(groups, group) for group in groups),
         ranking_notes(results),
-        claims_section(study.name, verdicts),
+        claims_section(study.name, verdicts, study.study.looks),
         _published(results, study.sources),
         *(_details(groups, group) for group in groups if contenders(group)),
         DETAILS_NOTE if any(map(contenders, groups)) else "",

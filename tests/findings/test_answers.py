@@ -77,7 +77,7 @@ def test_a_failed_run_that_decides_is_told(measure: Measure) -> None:
     """Broken: an effect of guesses would pass for one of images, or a row that learns nothing for a rival."""
     told = Answer(says="It brings {gain}.", of={"gain": "accuracy: a - b"})
     text = answers.answer(study(told), measure({"a": HIGH, "b": (0.9, None, 0.9, None, 0.9), "c": (0.25,) * 5}))
-    assert text.startswith("It brings 27 ± 44 points (not sure) (2 of 5 runs of `b` failed and count as guesses). `a`")
+    assert text.startswith("It brings 27 ± 44 points (not sure) (of `b` 2 of 5 runs failed and count as guesses). `a`")
     assert "`c`" not in text
     text = answers.answer(
         study(Answer(says="{x}.", of={"x": "accuracy: a - c"})), measure({"a": HIGH, "c": (0.25,) * 5})

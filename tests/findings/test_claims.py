@@ -223,6 +223,9 @@ def test_the_section_shows_each_claim(measure: Measure, tmp_path: Path) -> None:
     assert "| **not run** | three" in text
     assert "Test accuracy, points: `high` 91.50 ± 1.10, `low` 81.50 ± 1.10. 100 % of 6 seeds are in its favour" in text
     assert "No results of none." in text
+    assert "- `one`, supported. A\\|B. Tested: T. `accuracy: high > low`." in text
+    at = claims_section.claims_section("s", verdicts, [5, 10]).splitlines()[-1]
+    assert at == "They are judged at 5, 10 seeds, each time at 2.5 % and not 5 %."
     claims_section.draw(verdicts, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["claim-one.svg", "claim-two.svg"]
     assert re.findall(r"s/(claim-\w+\.svg)", text) == ["claim-one.svg", "claim-two.svg"]

@@ -316,11 +316,13 @@ def test_sources_and_claims_are_written_out(tmp_path: Path) -> None:
     content["studies"]["t"] = {"title": "T", "question": "Which?"}
     content["rows"] |= {"t-r": ROW | {"study": "t"}, "t-other": ROW | {"study": "t"}}
     content["rows"]["r"]["published"] = {"accuracy": 0.5, "source": "kim"}
-    content["sources"] = {"kim": "Kim, 2020"}
+    content["sources"] = {"kim": {"cite": "Kim, 2020", "copied": "all"}, "li": "Li, 2018"}
     tests = {"s t": "accuracy: (r - 0.005) < mean(other, other)"}
     content["claims"] = {"c": {"says": "So.", "source": "kim", "tested": "So.", "tests": tests}}
     params = read_params(written(tmp_path, content))
     assert params.rows["r"].published.source == "Kim, 2020"  # type: ignore[union-attr]
+    assert [source.copied for source in params.cited("s")] == ["all"]
+    assert params.cited("t") == []
     claims = [claims_of(params, study)["c"] for study in "st"]
     assert [claim.source for claim in claims] == ["Kim, 2020"] * 2
     assert claims[0].test == tests["s t"]

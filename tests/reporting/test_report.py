@@ -23,6 +23,7 @@ from pipeline.findings import gallery
 from pipeline.images import prepared
 from pipeline.params.planned import PlannedStudy
 from pipeline.params.rows import Row
+from pipeline.params.studies import Source
 from pipeline.reporting import charts, page, panels
 from pipeline.storage import write_json
 
@@ -148,6 +149,19 @@ def test_published_beside_measured(measure: Measure) -> None:
     assert "| loss, nats | 0.5000 | 0.1250 ± 0.0000 | −0.3750 |" in section
     assert "`b`" not in section
     assert "| AUC |" not in section
+
+
+def test_what_was_copied_and_how_a_study_was_made_are_told(measure: Measure) -> None:
+    """Else a reader takes a network like the published one for it, or rows that were looked at before for evidence."""
+    rows = {"a": (make_row(), WINNER)}
+    study = make_study({name: row for name, (row, _) in rows.items()})
+    sources = [Source(cite="A | B", copied="the network", left_open="the batch", taken="32"), Source(cite="C")]
+    noted = study.study.model_copy(update={"note": "Chosen after a look."})
+    text = report.markdown(study.model_copy(update={"sources": sources, "study": noted}), measure(rows))
+    assert "\n**Note.** Chosen after a look.\n" in text
+    section = text.split("## Published beside measured")[1].split("\n## ")[0]
+    assert "- A \\| B; copied: the network; left open: the batch; taken: 32.\n" in section
+    assert "- C: nobody has written down what was copied." in section
 
 
 def test_data_sets_are_ranked_apart(measure: Measure, tmp_path: Path) -> None:
