@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
+TOOLS := $(VENV)/.tools
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -15,14 +16,23 @@ help: ## Show this help
 install: $(INSTALLED) ## Make .venv from requirements.lock, hashes checked
 
 # uv installs four times faster than pip; where it cannot be had or cannot connect, pip does the same.
+define locked
+{ $(PIP) uv && $(BIN)/python -m uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r $(1); } || \
+    $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r $(1)
+endef
+
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "error: $(PYTHON) is older than 3.11; name another, as in: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@echo "Installing into $(VENV): 6 GB, most of it CUDA libraries"
+	@echo "Installing into $(VENV): 6 GB, of which 4 GB are CUDA libraries"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@{ $(PIP) uv && $(BIN)/python -m uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock; } || \
-	    $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(call locked,requirements.lock)
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What tests and checks need beside it: half a gigabyte, most of it Node.js and the driver of a browser.
+$(TOOLS): $(INSTALLED) requirements-dev.lock
+	@$(call locked,requirements-dev.lock)
 	@touch $@
 
 quickstart: $(INSTALLED) ## Train and compare the six rows of the study quickstart
@@ -36,21 +46,21 @@ launch: $(INSTALLED) ## Train all stale rows that STUDY needs side by side, then
 verify: $(INSTALLED) ## Train STUDY again in a clean directory and compare with the committed results
 	@pipeline/python -m pipeline.verify $(STUDY)
 
-test: $(INSTALLED) ## Run the default test suite
+test: $(TOOLS) ## Run the default test suite
 	$(BIN)/python -m pytest
 
-test-emulated: $(INSTALLED) ## Compare the bytes of an emulated Intel and AMD with this machine's (needs qemu-user)
+test-emulated: $(TOOLS) ## Compare the bytes of an emulated Intel and AMD with this machine's (needs qemu-user)
 	$(BIN)/python -m pytest -m emulated
 
-lint: $(INSTALLED) ## Check style and types
+lint: $(TOOLS) ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-bench: $(INSTALLED) .bench-keras/log ## Measure this machine's CPU and write reports/benchmarks/<machine>.md
+bench: $(TOOLS) .bench-keras/log ## Measure this machine's CPU and write reports/benchmarks/<machine>.md
 	$(BIN)/python tests/benchmarks/bench.py
 
-bench-gpu: $(INSTALLED) ## Measure a GPU and write reports/benchmarks/<gpu>.md
+bench-gpu: $(TOOLS) ## Measure a GPU and write reports/benchmarks/<gpu>.md
 	$(BIN)/python tests/benchmarks/bench_gpu.py
 
 # Where Keras cannot be installed, the benchmark skips it and quotes the last line of this log.
@@ -76,9 +86,10 @@ dashboard: $(INSTALLED) ## Open optuna-dashboard on the tunings, on http://127.0
 	    { echo "error: optuna-dashboard is not installed; run: $(BIN)/python -m pip install '.[dashboard]'" >&2; exit 1; }
 	$(BIN)/optuna-dashboard $${OPTUNA_STORAGE:-.store/optuna/journal.log} --port $(PORT)
 
-lock: ## Pin all dependencies anew in requirements.lock (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --quiet
+lock: ## Pin all dependencies anew (needs uv)
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
 
 plot: ## Bundle the chart library of the HTML reports anew (needs npm)
 	pipeline/assets/plot.sh

@@ -120,7 +120,7 @@ def _weights_digest(weights: Path, stage: str) -> str:
         return store.digest(weights)
     except FileNotFoundError:
         missing = f"{paths.shown(weights)}: missing"
-        raise UserError(f"{missing}; run 'dvc checkout --force {stage}'") from None
+        raise UserError(f"{missing}; run '.venv/bin/dvc checkout --force {stage}'") from None
 
 
 def _on_one_device(row: Row) -> Row:

@@ -217,7 +217,7 @@ def main() -> None:
             if paths.ROOT == paths.HOME:  # a queued experiment tries something out beside the study
                 tracker.summarize(study.name)
     elif not report.exists():
-        raise UserError(f"{paths.shown(report)}: missing; run 'dvc repro report@{study.name}'")
+        raise UserError(f"{paths.shown(report)}: missing; run '.venv/bin/dvc repro report@{study.name}'")
     show(study.study, groups, report)
 
 

@@ -56,7 +56,8 @@ def committed(file: str, study: str) -> str:
     try:
         return git("show", f"HEAD:{file}")
     except UserError:
-        raise UserError(f"{file}: not in HEAD; run 'dvc repro report@{study}' and commit what it writes") from None
+        hint = f"run '.venv/bin/dvc repro report@{study}' and commit what it writes"
+        raise UserError(f"{file}: not in HEAD; {hint}") from None
 
 
 def clone(target: Path) -> None:

@@ -249,7 +249,9 @@ def test_a_broken_run_is_named_and_the_others_are_kept(project: Project, capsys:
         project.diagnose()
     assert len(project.kept()) == 1
     weights.unlink()
-    with pytest.raises(UserError, match=r"seed-0.safetensors: missing; run 'dvc checkout --force train@sound'"):
+    with pytest.raises(
+        UserError, match=r"seed-0.safetensors: missing; run '.venv/bin/dvc checkout --force train@sound'"
+    ):
         project.diagnose()
     assert not (paths.DIAGNOSIS / "s").exists()
 
@@ -260,7 +262,7 @@ def test_other_data_are_refused(project: Project, data: Path, tmp_path: Path, mo
     content = (other / "test.safetensors").read_bytes()
     (other / "test.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     monkeypatch.setattr(paths, "prepared", lambda dataset: other)
-    with pytest.raises(UserError, match="not the images that sound was trained on; run 'dvc repro'"):
+    with pytest.raises(UserError, match=r"not the images that sound was trained on; run '\.venv/bin/dvc repro'"):
         project.diagnose()
 
 

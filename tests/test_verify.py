@@ -178,7 +178,10 @@ def test_other_runs_are_named(committed: Table) -> None:
 def test_verification_needs_a_committed_table(monkeypatch: Patch) -> None:
     """Broken: a study that nobody has committed would train for hours before that is said."""
     for words, message in (
-        (["no-such-study"], "reports/no-such-study/results.csv: not in HEAD; run 'dvc repro report@no-such-study'"),
+        (
+            ["no-such-study"],
+            "reports/no-such-study/results.csv: not in HEAD; run '.venv/bin/dvc repro report@no-such-study'",
+        ),
         ([], "usage:"),
         (["--all"], "usage:"),
     ):

@@ -69,9 +69,10 @@ def read(study: str, folder: Path) -> dict[str, Diagnosed]:
         for line in _lines(folder / "layers.csv"):
             rows[line["row"]].layers[int(line["seed"])].append(_numbers(line, {"row", "seed", "layer", "case"}))
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{paths.shown(folder)}: not whole; run 'dvc repro report@{study}'") from None
+        raise UserError(f"{paths.shown(folder)}: not whole; run '.venv/bin/dvc repro report@{study}'") from None
     except (csv.Error, KeyError, TypeError, ValueError):
-        raise UserError(f"{paths.shown(folder)}: damaged; run 'dvc checkout --force diagnose@{study}'") from None
+        hint = f"run '.venv/bin/dvc checkout --force diagnose@{study}'"
+        raise UserError(f"{paths.shown(folder)}: damaged; {hint}") from None
     return rows
 
 

@@ -173,9 +173,9 @@ def _opinion(result: Result, labels: NDArray[np.int64]) -> _Opinion:
                 raise ValueError("labels of other images")
             together = ensemble.together(file.get_tensor(f"seed-{seed}") for seed in seeds)
     except FileNotFoundError:
-        raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro {result.stage}'") from None
+        raise UserError(f"{paths.shown(path)}: missing; run '.venv/bin/dvc repro {result.stage}'") from None
     except (SafetensorError, ValueError):
-        raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force {result.stage}'") from None
+        raise UserError(f"{paths.shown(path)}: damaged; run '.venv/bin/dvc checkout --force {result.stage}'") from None
     every = np.arange(len(labels))
     confidence, truth = (together.probabilities[every, which] for which in (together.predicted, labels))
     return _Opinion(result, together.predicted, confidence, truth, together.votes, together.networks)

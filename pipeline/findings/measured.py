@@ -166,7 +166,7 @@ def load_available(study: PlannedStudy, runs: Path, diagnosis: Path) -> tuple[di
 def _with_diagnosis(study: str, result: Result, found: dict[str, Diagnosed]) -> Result:
     finished = {run.seed for run in result.runs if run.failure is None}
     if result.name not in found or found[result.name].numbers.keys() != finished:
-        raise UserError(f"diagnosis of {result.name}: of other runs; run 'dvc repro report@{study}'")
+        raise UserError(f"diagnosis of {result.name}: of other runs; run '.venv/bin/dvc repro report@{study}'")
     return replace(result, diagnosis=found[result.name])
 
 
@@ -196,10 +196,11 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
         try:
             return reader(path)
         except (FileNotFoundError, NotADirectoryError):
-            raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro report@{study}'") from None
+            raise UserError(f"{paths.shown(path)}: missing; run '.venv/bin/dvc repro report@{study}'") from None
         except (csv.Error, KeyError, SafetensorError, TypeError, ValueError):
             stage = "train-tuned" if isinstance(row, TunedRow) else "train"
-            raise UserError(f"{paths.shown(path)}: damaged; run 'dvc checkout --force {stage}@{name}'") from None
+            hint = f"run '.venv/bin/dvc checkout --force {stage}@{name}'"
+            raise UserError(f"{paths.shown(path)}: damaged; {hint}") from None
 
     tuning = None
     if isinstance(row, TunedRow):
@@ -213,7 +214,8 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
     predicted = parse("logits.safetensors", lambda path: predictions.read(path, epochs))
     planned = row.model_dump(mode="json", exclude={"published"})
     if spec["row"] != planned or [run.seed for run in runs] != row.seeds:
-        raise UserError(f"{paths.shown(folder)}: of an older version of the row; run 'dvc repro report@{study}'")
+        hint = f"run '.venv/bin/dvc repro report@{study}'"
+        raise UserError(f"{paths.shown(folder)}: of an older version of the row; {hint}")
     return Result(name, row, folder, spec, runs, curves, predicted, tuning=tuning)
 
 

@@ -152,6 +152,6 @@ def _opened(path: Path, framework: str = "pt") -> Iterator[tuple[Any, dict[str, 
                 raise ValueError("the counts do not add up")
             yield file, about
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{shown(path)}: not there; run 'dvc repro {stage}'") from None
+        raise UserError(f"{shown(path)}: not there; run '.venv/bin/dvc repro {stage}'") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{shown(path)}: damaged ({one_line(error)}); run 'dvc repro -f {stage}'") from None
+        raise UserError(f"{shown(path)}: damaged ({one_line(error)}); run '.venv/bin/dvc repro -f {stage}'") from None

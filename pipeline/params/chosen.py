@@ -28,7 +28,7 @@ def read_row(name: str, row: TunedRow, folder: Path) -> Row:
     try:
         return Row.model_validate(best["row"] | {"published": row.published and row.published.model_dump()})
     except (ValidationError, KeyError, TypeError):
-        raise UserError(f"{paths.shown(folder / BEST)}: damaged; run 'dvc repro -f tune@{name}'") from None
+        raise UserError(f"{paths.shown(folder / BEST)}: damaged; run '.venv/bin/dvc repro -f tune@{name}'") from None
 
 
 def read_best(name: str, row: TunedRow, folder: Path) -> dict[str, Any]:
@@ -37,9 +37,9 @@ def read_best(name: str, row: TunedRow, folder: Path) -> dict[str, Any]:
     try:
         best = read_json(path)
     except ValueError:
-        raise UserError(f"{paths.shown(path)}: damaged; run 'dvc repro -f tune@{name}'") from None
+        raise UserError(f"{paths.shown(path)}: damaged; run '.venv/bin/dvc repro -f tune@{name}'") from None
     if best is None:
-        raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro tune@{name}'")
+        raise UserError(f"{paths.shown(path)}: missing; run '.venv/bin/dvc repro tune@{name}'")
     if not isinstance(best, dict) or best.get("tuning") != row.tuning.model_dump():
-        raise UserError(f"{paths.shown(path)}: of another tuning; run 'dvc repro tune@{name}'")
+        raise UserError(f"{paths.shown(path)}: of another tuning; run '.venv/bin/dvc repro tune@{name}'")
     return best

@@ -120,7 +120,7 @@ def _read(kind: str, name: str, adapter: TypeAdapter[T]) -> T:
         return adapter.validate_json(path.read_bytes())
     except FileNotFoundError:
         known = [other.stem for other in path.parent.glob("*.json")]
-        hint = nearest(name, known) if known else "; run 'dvc repro plan' first"
+        hint = nearest(name, known) if known else "; run '.venv/bin/dvc repro plan' first"
         raise UserError(f"{kind}: no '{name}' in the plan{hint}") from None
     except ValidationError:
-        raise UserError(f"{paths.shown(path)}: not as `plan` writes it; run 'dvc repro -f plan'") from None
+        raise UserError(f"{paths.shown(path)}: not as `plan` writes it; run '.venv/bin/dvc repro -f plan'") from None

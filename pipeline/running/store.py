@@ -60,7 +60,7 @@ def checked_data(dataset: str, digests: Mapping[str, str]) -> Path:
     found = prepared.digest(folder)
     for row, digest in digests.items():
         if digest != found:
-            hint = "run 'dvc repro', or check out the commit that it was trained at"
+            hint = "run '.venv/bin/dvc repro', or check out the commit that it was trained at"
             raise UserError(f"{paths.shown(folder)}: not the images that {row} was trained on; {hint}")
     return folder
 

@@ -63,7 +63,7 @@ def _regularizers(row: Row) -> dict[str, str]:
 def _description(run: LoggedRun) -> str:
     lines = [f"| {part} | `{words}` |" for part, words in run.row.parts().items()]
     about = f"Row **{run.name}** of study **{run.study}**, seed {run.seed}, on data set {run.row.dataset}."
-    again = f"The same again, to the byte: `dvc repro -f -s {planned.train_stage(run.name)}`"
+    again = f"The same again, to the byte: `.venv/bin/dvc repro -f -s {planned.train_stage(run.name)}`"
     return "\n\n".join([about, "\n".join(["| for every | layers |", "|---|---|", *lines]), again])
 
 

@@ -91,11 +91,12 @@ def _spec(folder: Path) -> tuple[Row, str]:
     try:
         spec = read_json(path)
         if spec is None:
-            raise UserError(f"{paths.shown(path)}: missing; run 'dvc repro {planned.train_stage(folder.name)}'")
+            stage = planned.train_stage(folder.name)
+            raise UserError(f"{paths.shown(path)}: missing; run '.venv/bin/dvc repro {stage}'")
         return Row.model_validate(spec["row"]), spec["data"]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(
-            f"{paths.shown(path)}: damaged; run 'dvc checkout --force {planned.train_stage(folder.name)}'"
+            f"{paths.shown(path)}: damaged; run '.venv/bin/dvc checkout --force {planned.train_stage(folder.name)}'"
         ) from None
 
 

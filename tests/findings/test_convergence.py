@@ -168,7 +168,7 @@ def test_the_figure_shows_every_row_with_batch_norm(tmp_path: Path) -> None:
 
 def test_damaged_tables_are_one_line(tmp_path: Path) -> None:
     """Broken: a diagnosis that is missing or cut off would be a traceback, or a report with holes."""
-    with pytest.raises(UserError, match="not whole; run 'dvc repro report@s'"):
+    with pytest.raises(UserError, match=r"not whole; run '\.venv/bin/dvc repro report@s'"):
         read("s", tmp_path)
     (tmp_path / "runs.csv").write_text("row,seed,status,reason,company_sd\na,0,finished,,0.5\na,1,failed,why,\n")
     (tmp_path / "layers.csv").write_text("row,seed,layer,case,ratio\na,0,bn,,0.5\n")
@@ -176,5 +176,5 @@ def test_damaged_tables_are_one_line(tmp_path: Path) -> None:
     assert row == Diagnosed({0: {"company_sd": 0.5}}, {0: [{"ratio": 0.5}]})
     for line in ("x,0,bn,,0.5", "a,1,bn,,0.5", "a,0,bn,,x", "a"):
         (tmp_path / "layers.csv").write_text(f"row,seed,layer,case,ratio\n{line}\n")
-        with pytest.raises(UserError, match="damaged; run 'dvc checkout --force diagnose@s'"):
+        with pytest.raises(UserError, match=r"damaged; run '\.venv/bin/dvc checkout --force diagnose@s'"):
             read("s", tmp_path)

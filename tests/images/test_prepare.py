@@ -228,7 +228,7 @@ def test_reading_does_not_copy(folder: Path) -> None:
 
 def test_absent_files(tmp_path: Path) -> None:
     """Else a stage that runs too early gives a traceback."""
-    with pytest.raises(UserError, match=r"d/fit\.safetensors: not there; run 'dvc repro prepare@d'"):
+    with pytest.raises(UserError, match=r"d/fit\.safetensors: not there; run '.venv/bin/dvc repro prepare@d'"):
         prepared.info(tmp_path / "d")
 
 
@@ -252,7 +252,7 @@ def test_damaged_file(folder: Path, file: str, kind: str) -> None:
     else:
         counts = about["counts"] | {"pool": 15, "test": 5}
         save_file(tensors, path, {"dataset": json.dumps(about | {"counts": counts})})
-    with pytest.raises(UserError, match=rf"d/{file}: damaged .*; run 'dvc repro -f prepare@d'") as caught:
+    with pytest.raises(UserError, match=rf"d/{file}: damaged .*; run '.venv/bin/dvc repro -f prepare@d'") as caught:
         (prepared.test if file == prepared.TEST_FILE else prepared.pool)(folder)
     assert "\n" not in str(caught.value)
 

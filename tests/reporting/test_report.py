@@ -264,20 +264,24 @@ def test_show_prints_the_same_and_writes_nothing(
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("seeds.csv", None, "runs/s/a/seeds.csv: missing; run 'dvc repro report@s'"),
-        ("curves.csv", None, "runs/s/a/curves.csv: missing; run 'dvc repro report@s'"),
-        ("logits.safetensors", None, "runs/s/a/logits.safetensors: missing; run 'dvc repro report@s'"),
-        ("logits.safetensors", "{", "runs/s/a/logits.safetensors: damaged; run 'dvc checkout --force train@a'"),
-        ("spec.json", None, "runs/s/a/spec.json: missing; run 'dvc repro report@s'"),
-        ("spec.json", "{", "runs/s/a/spec.json: damaged; run 'dvc checkout --force train@a'"),
-        ("spec.json", "[]", "runs/s/a/spec.json: damaged; run 'dvc checkout --force train@a'"),
-        ("curves.csv", "seed\n0\n", "runs/s/a/curves.csv: damaged; run 'dvc checkout --force train@a'"),
-        ("curves.csv", 'seed,epoch\n"0', "runs/s/a/curves.csv: damaged; run 'dvc checkout --force train@a'"),
-        ("seeds.csv", "seed,status\n0\n", "runs/s/a/seeds.csv: damaged; run 'dvc checkout --force train@a'"),
+        ("seeds.csv", None, "runs/s/a/seeds.csv: missing; run '.venv/bin/dvc repro report@s'"),
+        ("curves.csv", None, "runs/s/a/curves.csv: missing; run '.venv/bin/dvc repro report@s'"),
+        ("logits.safetensors", None, "runs/s/a/logits.safetensors: missing; run '.venv/bin/dvc repro report@s'"),
+        (
+            "logits.safetensors",
+            "{",
+            "runs/s/a/logits.safetensors: damaged; run '.venv/bin/dvc checkout --force train@a'",
+        ),
+        ("spec.json", None, "runs/s/a/spec.json: missing; run '.venv/bin/dvc repro report@s'"),
+        ("spec.json", "{", "runs/s/a/spec.json: damaged; run '.venv/bin/dvc checkout --force train@a'"),
+        ("spec.json", "[]", "runs/s/a/spec.json: damaged; run '.venv/bin/dvc checkout --force train@a'"),
+        ("curves.csv", "seed\n0\n", "runs/s/a/curves.csv: damaged; run '.venv/bin/dvc checkout --force train@a'"),
+        ("curves.csv", 'seed,epoch\n"0', "runs/s/a/curves.csv: damaged; run '.venv/bin/dvc checkout --force train@a'"),
+        ("seeds.csv", "seed,status\n0\n", "runs/s/a/seeds.csv: damaged; run '.venv/bin/dvc checkout --force train@a'"),
         (
             "seeds.csv",
             "seed,status,reason\nx,finished,\n",
-            "runs/s/a/seeds.csv: damaged; run 'dvc checkout --force train@a'",
+            "runs/s/a/seeds.csv: damaged; run '.venv/bin/dvc checkout --force train@a'",
         ),
     ],
 )
@@ -315,7 +319,9 @@ def test_outputs_of_an_older_row_are_refused(
     """Else a report describes a row that was never trained like that."""
     plan_study(project, {"a": make_row(**changes)})
     write_outputs(project / "runs" / "s" / "a", make_row(), WINNER)
-    with pytest.raises(SystemExit, match="runs/s/a: of an older version of the row; run 'dvc repro report@s'"):
+    with pytest.raises(
+        SystemExit, match=r"runs/s/a: of an older version of the row; run '\.venv/bin/dvc repro report@s'"
+    ):
         run_stage(monkeypatch, "s")
 
 
@@ -327,7 +333,7 @@ def test_wrong_words_are_one_line(project: Path, monkeypatch: pytest.MonkeyPatch
         (["t"], "no 't' in the plan; known: s"),
         ([], "usage:"),
         (["--show"], "usage:"),
-        (["--show", "s"], "reports/s.md: missing; run 'dvc repro report@s'"),
+        (["--show", "s"], "reports/s.md: missing; run '.venv/bin/dvc repro report@s'"),
     ):
         with pytest.raises(SystemExit, match=message):
             run_stage(monkeypatch, *words)
@@ -399,10 +405,12 @@ def test_the_gallery_refuses_other_images(measure: Measure, monkeypatch: pytest.
     """Else a report shows images that no row was tested on, under numbers that look like theirs."""
     (group,) = measure({"a": (make_row(), WINNER)})
     group[0].spec["data"] = "d" * 32
-    with pytest.raises(UserError, match="digits: not the images that a was trained on; run 'dvc repro'"):
+    with pytest.raises(UserError, match=r"digits: not the images that a was trained on; run '\.venv/bin/dvc repro'"):
         gallery.load([group])
     monkeypatch.setattr(paths, "DATA", tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"nowhere/digits/fit\.safetensors: not there; run 'dvc repro prepare@digits'"):
+    with pytest.raises(
+        UserError, match=r"nowhere/digits/fit\.safetensors: not there; run '.venv/bin/dvc repro prepare@digits'"
+    ):
         gallery.load([group])
 
 

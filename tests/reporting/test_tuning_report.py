@@ -84,7 +84,11 @@ def test_the_best_complete_trial_wins(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("{", "damaged"), ("{}", "of another tuning; run 'dvc repro tune@t'"), (None, "missing; run 'dvc repro tune@t'")],
+    [
+        ("{", "damaged"),
+        ("{}", "of another tuning; run '.venv/bin/dvc repro tune@t'"),
+        (None, "missing; run '.venv/bin/dvc repro tune@t'"),
+    ],
 )
 def test_outputs_that_do_not_fit_are_named(content: str | None, words: str, tmp_path: Path) -> None:
     """Broken: a row would train with the values of an older tuning, or with none."""
