@@ -8,7 +8,7 @@ from pipeline.images import prepared
 from pipeline.params.reading import read_params
 from pipeline.params.rows import Row
 
-ROWS = {"bn": "vgg2-fair-bn-sgd", "dropout": "vgg2-fair-dropout-sgd", "both": "vgg2-fair-both-sgd"}
+ROWS = {"bn": "vgg2-bn-sgd", "dropout": "vgg2-dropout-sgd", "both": "vgg2-both-sgd"}
 """The networks that are timed, by the rows whose layers and optimizer they have."""
 
 

@@ -126,7 +126,7 @@ def test_dvc_rewrites_the_file_as_it_stands(tmp_path: Path) -> None:
     assert changed(tmp_path, []) == []
 
 
-ROWS = ("vgg2-bn", "vgg2-dropout-adam-light", "shift-narrow-a-10")
+ROWS = ("vgg2-keras", "vgg2-kim-dropout-adam-light", "shift-narrow-a-10")
 
 
 def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
