@@ -12,7 +12,7 @@ or goes, or a claim about it, and nothing at all for a comment or for a default 
 """
 
 import json
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +22,47 @@ from pipeline.params.planned import PlannedStudy, claims_of
 from pipeline.params.reading import read_params
 from pipeline.params.rows import Row
 from pipeline.params.studies import Params
-from pipeline.running import code
+from pipeline.running import code, report_folders
+from pipeline.storage import write_atomically
 
 KINDS = ("datasets", "rows", "tuned", "studies", "claims")
 """Folders of the plan."""
 
 
 def write_plan(params: Params, target: Path = paths.PLAN) -> None:
-    """Writes the plan anew; a row that is gone leaves no file behind."""
+    """Writes the plan; a row that is gone leaves no file behind.
+
+    Each file is replaced as a whole, and nothing goes before all is made, so that who reads the plan meanwhile finds
+    the old or the new one, and a full disk leaves the old one.
+    """
+    plan = dict(_plan(params))
     for kind in KINDS:
-        shutil.rmtree(target / kind, ignore_errors=True)
-        (target / kind).mkdir(parents=True)
+        (target / kind).mkdir(parents=True, exist_ok=True)
+    for name, text in plan.items():
+        write_atomically(target / name, text.encode())
+    for path in [path for kind in KINDS for path in (target / kind).iterdir()]:
+        if path.relative_to(target).as_posix() not in plan:
+            path.unlink()
+
+
+def _plan(params: Params) -> Iterator[tuple[str, str]]:
+    """All files of the plan: path and text."""
     for name, dataset in params.datasets.items():
-        _write(target / "datasets" / f"{name}.json", dataset.model_dump())
+        yield f"datasets/{name}.json", _text(dataset.model_dump())
     for name, row in params.rows.items():
-        _write(target / "rows" / f"{name}.json", {"row": _decisive(row), "code": code.of_run(row)})
+        yield f"rows/{name}.json", _text({"row": _decisive(row), "code": code.of_run(row)})
     for name, row in params.tuned.items():
         digests = {"code": code.of_run(row), "search": code.of_search(row)}
-        _write(target / "tuned" / f"{name}.json", {"row": _decisive(row)} | digests)
+        yield f"tuned/{name}.json", _text({"row": _decisive(row)} | digests)
     for name in params.studies:
         rows = params.of_study(name)
         digests = {key: code.of_diagnosis(row) for key, row in rows.items()}
         planned = PlannedStudy(
             name=name, study=params.in_full(name), rows=rows, sources=params.cited(name), code=digests
         )
-        _write(target / "studies" / f"{name}.json", planned.model_dump(), sort=False)
+        yield f"studies/{name}.json", _text(planned.model_dump(), sort=False)
         claims = {key: claim.model_dump() for key, claim in claims_of(params, name).items()}
-        _write(target / "claims" / f"{name}.json", claims, sort=False)
+        yield f"claims/{name}.json", _text(claims, sort=False)
 
 
 def _decisive(row: Row) -> dict[str, Any]:
@@ -56,14 +70,15 @@ def _decisive(row: Row) -> dict[str, Any]:
     return row.model_dump(exclude={"published"})
 
 
-def _write(path: Path, content: dict[str, Any], sort: bool = True) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, sort_keys=sort) + "\n", encoding="utf-8")
+def _text(content: dict[str, Any], sort: bool = True) -> str:
+    return json.dumps(content, indent=2, sort_keys=sort) + "\n"
 
 
 @command
 def main() -> None:
     params = read_params()
+    for study in params.studies:
+        report_folders.check(study)
     write_plan(params)
     rows = params.rows | params.tuned
     trials = sum(row.tuning.trials for row in params.tuned.values())

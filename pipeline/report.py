@@ -38,7 +38,8 @@ from pipeline.reporting import claims_section, tuning_sections
 from pipeline.reporting.diagnosis_sections import SHIFT_FIGURE
 from pipeline.reporting.markdown import FIGURES, RISING, markdown
 from pipeline.reporting.tuning_sections import BUDGET_FIGURE, TRIALS_FIGURE
-from pipeline.running import forkserver
+from pipeline.running import forkserver, report_folders
+from pipeline.running.report_folders import SUMMARY
 from pipeline.storage import read_notes, write_atomically, write_json
 from pipeline.tracking.tracker import Tracker
 
@@ -54,6 +55,7 @@ def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence
     """Writes a study's report, and the index anew; what was there is replaced when all of it is made."""
     from pipeline.reporting.page import page, summary
 
+    report_folders.check(study.name, reports)
     galleries = gallery.load(groups)
     draft, target = reports / f".draft-{study.name}", reports / study.name
     shutil.rmtree(draft, ignore_errors=True)
@@ -67,7 +69,7 @@ def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence
         write_atomically(draft / seed_table.FILE, table.encode())
         found = Findings(study, groups, galleries, verdicts, text, draft)
         texts = {".md": text, ".html": page(found)}
-        write_json(draft / "summary.json", summary(found))
+        write_json(draft / SUMMARY, summary(found))
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
     finally:
@@ -87,7 +89,7 @@ def _write_index(reports: Path) -> None:
     lock = paths.STORE / "locks" / "index"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):  # of two reports that end together, the later one sees both
-        found = [read_notes(path) for path in sorted(reports.glob("*/summary.json"))]
+        found = [read_notes(path) for path in sorted(reports.glob(f"*/{SUMMARY}"))]
         summaries = [one for one in found if "answer" in one]  # one that an older version wrote has none
         write_atomically(reports / HOME, index(summaries).encode())
         if (readme := reports.parent / "README.md").exists():

@@ -9,6 +9,9 @@ from pipeline.params.rows import Row, TunedRow
 from pipeline.params.studies import Claim, Params
 from pipeline.text import nearest
 
+RESERVED = ("benchmarks", "index", "mlflow", "primer")
+"""What reports/ holds beside the reports of studies, which would replace it."""
+
 
 def check(params: Params) -> None:
     """Checks all of it.
@@ -24,6 +27,8 @@ def check(params: Params) -> None:
         _check_row(f"tuned.{name}", tuned, params)
         _check_tuned(f"tuned.{name}", tuned, params)
     for name in params.studies:
+        if name.lower() in RESERVED:
+            raise Fault(f"studies.{name}", f"reports/ has a '{name.lower()}' that is no study; another name is needed")
         if not params.of_study(name):
             raise Fault(f"studies.{name}", f"no row belongs to it; write one with 'study: {name}' or remove it")
         for place, answer in enumerate(params.studies[name].answers):

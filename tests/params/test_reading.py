@@ -1,7 +1,9 @@
 """params.yaml: what is right is read with its defaults, what is wrong gets one line that names the key."""
 
 import copy
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -218,6 +220,14 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
         lambda content: content["studies"].update(t={"title": "T", "question": "?"}),
         ["studies.t: no row belongs to it"],
     ),
+    "a study by the name of the benchmarks": (
+        lambda content: content["studies"].update(benchmarks={"title": "T", "question": "?"}),
+        ["studies.benchmarks: reports/ has a 'benchmarks' that is no study"],
+    ),
+    "a study by the name of the index": (
+        lambda content: content["studies"].update(Index={"title": "T", "question": "?"}),
+        ["studies.Index: reports/ has a 'index' that is no study"],
+    ),
     "claim without a source": (
         top(claims={"c": {"says": "So.", "tested": "So.", "tests": {"s": "loss: r < other"}}}),
         ["claims.c.source: missing"],
@@ -289,6 +299,21 @@ def test_the_plan_command_ends_with_one_line_and_status_1(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_full_disk_leaves_the_old_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: every stage, and who predicts meanwhile, would find no plan until there is room again."""
+    params = read_params()
+    plan.write_plan(params, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(plan, "write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        plan.write_plan(params, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == before
 
 
 def test_defaults_and_presets_are_filled_in(tmp_path: Path) -> None:

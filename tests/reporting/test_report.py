@@ -339,6 +339,19 @@ def test_wrong_words_are_one_line(project: Path, monkeypatch: pytest.MonkeyPatch
             run_stage(monkeypatch, *words)
 
 
+def test_a_folder_of_somebody_else_is_not_replaced(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a study by the name of a folder below reports/ would delete what lies there."""
+    write_outputs(project / "runs" / "s" / "a", make_row(), WINNER)
+    plan_study(project, {"a": make_row()})
+    notes = project / "reports" / "s" / "notes.md"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    with pytest.raises(SystemExit) as caught:
+        run_stage(monkeypatch, "s")
+    assert "studies.s: its report would replace" in str(caught.value)
+    assert notes.read_text() == "mine"
+
+
 def test_a_failed_report_leaves_the_old_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else an interruption leaves figures of one version beside the text of another."""
     write_outputs(project / "runs" / "s" / "a", make_row(), WINNER)
