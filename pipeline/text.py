@@ -7,7 +7,12 @@ from typing import Any
 
 def show(value: Any) -> str:
     """A value as a message shows it: short, on one line."""
-    text = one_line("nothing" if value is None else repr(value) if isinstance(value, str) else str(value))
+    return short("nothing" if value is None else repr(value) if isinstance(value, str) else str(value))
+
+
+def short(text: str) -> str:
+    """Any text on one line of at most 60 letters."""
+    text = one_line(text)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

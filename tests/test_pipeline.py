@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from ruamel.yaml import YAML
+from written import write_params
 
 ROOT = Path(__file__).parent.parent
 BASE = {
@@ -72,7 +72,7 @@ class Project:
         self._git("add -A", f"commit -qm {message}")
 
     def write(self) -> None:
-        YAML(typ="safe").dump(self.params, self.folder / "params.yaml")
+        write_params(self.folder / "params.yaml", self.params)
 
     def environment(self, **extra: str) -> dict[str, str]:
         # The project's own Python is named; the first on PATH is another one.

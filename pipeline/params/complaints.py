@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import UserError
-from pipeline.text import nearest, one_line, show
+from pipeline.text import nearest, one_line, short, show
 
 
 class Fault(UserError):
@@ -62,10 +62,10 @@ def _path(content: Any, loc: tuple[int | str, ...], kind: str) -> str:
             content if isinstance(content, dict) else dict(enumerate(content)) if isinstance(content, list) else {}
         )
         if step in inside:
-            path.append(str(step))
+            path.append(short(str(step)))
             content = inside[step]
     if kind == "missing":
-        path.append(str(loc[-1]))
+        path.append(short(str(loc[-1])))
     return ".".join(path) or "params.yaml"
 
 

@@ -13,6 +13,7 @@ weighted sums of rows that the claim says are over zero.
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -191,6 +192,9 @@ class _Parser:
             return total
         self.place += 1
         if NUMBER.fullmatch(word):
+            if math.isinf(float(word)):
+                self.place -= 1
+                raise self.error("larger than any number")
             return Sum(constant=float(word))
         self.rows.append(word)
         return Sum({word: 1.0})

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from pipeline.params.schema import Fraction, Model, Positive
 
+Location = Annotated[str, Field(min_length=1, max_length=4096)]
+"""Of files; no system has longer ones."""
+
 
 class _Dataset(Model):
     validation: Fraction = Field(
@@ -17,6 +20,14 @@ class _Dataset(Model):
         None, description="number of training images, of which each seed draws its own; null for all that are left"
     )
     size: Positive | None = Field(None, description="images are resized to size × size pixels; null keeps them")
+
+    def shape(self) -> tuple[int, int, int]:
+        """Images, channels and pixels of a side; 0 where the files alone can say it."""
+        images, channels, side = self._native()
+        return images, channels, self.size or side
+
+    def _native(self) -> tuple[int, int, int]:
+        return 0, 3, 0
 
 
 class _Split(_Dataset):
@@ -29,23 +40,28 @@ class Digits(_Split):
     source: Literal["digits"]
     test: Fraction = Field(0.5, gt=0, description="fraction of all images that becomes the test set, per class")
 
+    def _native(self) -> tuple[int, int, int]:
+        return 1797, 1, 8
+
 
 class Torchvision(_Dataset):
     """A data set that torchvision downloads and checks."""
 
     source: Literal["torchvision"]
     name: Literal["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST"] = Field(description="torchvision's class name")
-    path: str | None = Field(
-        None, min_length=1, description="as of a folder, with train/ and test/: read instead, where it is there"
+    path: Location | None = Field(
+        None, description="as of a folder, with train/ and test/: read instead, where it is there"
     )
+
+    def _native(self) -> tuple[int, int, int]:
+        return (60000, 3, 32) if self.name.startswith("CIFAR") else (70000, 1, 28)
 
 
 class Folder(_Split):
     """Images in a directory or archive: train/<class>/* and test/<class>/*, or <class>/* alone."""
 
     source: Literal["folder"]
-    path: str = Field(
-        min_length=1,
+    path: Location = Field(
         description="directory, .tar, .tar.gz, .tar.bz2, .tar.xz or .zip, with or without this ending; in the folder"
         " that DISHARMONY_IMAGES names (.images without it) or relative to the project; ~ allowed",
     )

@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.composer import Composer, ComposerError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent
 
 from pipeline import paths
 from pipeline.errors import UserError
@@ -41,19 +43,30 @@ def read_params(path: Path = paths.PARAMS) -> Params:
     return params
 
 
+class _Composer(Composer):
+    """Refuses aliases: DVC loses what is set behind them, and a few lines of them stand for more than memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.parser.check_event(AliasEvent):
+            mark = self.parser.peek_event().start_mark
+            raise ComposerError(problem="an alias; rows inherit by name, see `from`", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+
 def _load(path: Path) -> dict[Any, Any]:
     """The content as YAML."""
+    yaml = YAML(typ="safe", pure=True)  # the reader that DVC uses, so that both see the same values
+    yaml.Composer = _Composer
     try:
-        # The reader that DVC uses, so that both see the same values.
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path.name}: {error.strerror}") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise UserError(f"{path.name}{place}: not YAML: {one_line(error.problem or error.context)}") from None
-    except (YAMLError, RecursionError, ValueError) as error:
+    except Exception as error:  # a KeyError of `!!bool maybe`, an AssertionError of `%YAML 1.3` and others
         raise UserError(f"{path.name}: not YAML: {one_line(error)}") from None
-    except OSError as error:
-        raise UserError(f"{path.name}: {error.strerror}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path.name}: holds {show(content)}; datasets, studies and rows are needed")
     return content

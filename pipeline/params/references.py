@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pipeline.params import contrasts, space, vocabulary
+from pipeline.params import contrasts, limits, space, vocabulary
 from pipeline.params.complaints import Fault
 from pipeline.params.quantities import QUANTITIES, quantity, target_of
 from pipeline.params.rows import Row, TunedRow
@@ -19,6 +19,9 @@ def check(params: Params) -> None:
     Raises:
         Fault: the first thing that is wrong.
     """
+    _check_names(params)
+    for name, dataset in params.datasets.items():
+        limits.check_dataset(f"datasets.{name}", dataset)
     for name, row in params.rows.items():
         _check_row(f"rows.{name}", row, params)
     for name, tuned in params.tuned.items():
@@ -38,7 +41,19 @@ def check(params: Params) -> None:
         _check_claim(f"claims.{name}.tests", claim, params)
 
 
+def _check_names(params: Params) -> None:
+    """Whether every name is a file's of its own on systems that do not tell a from A."""
+    for sections in (("datasets",), ("studies",), ("rows", "tuned")):
+        seen: dict[str, str] = {}
+        for path in (f"{section}.{name}" for section in sections for name in getattr(params, section)):
+            name = path.partition(".")[2]
+            if (other := seen.setdefault(name.lower(), name)) != name:
+                raise Fault(path, f"differs from '{other}' in case alone; some systems take both for one file")
+
+
 def _check_row(key: str, row: Row, params: Params) -> None:
+    import torch
+
     from models import SentenceError
 
     if contrasts.NUMBER.fullmatch(key.partition(".")[2]):
@@ -54,9 +69,11 @@ def _check_row(key: str, row: Row, params: Params) -> None:
         )
     if row.batch % row.trainer.devices:
         raise Fault(f"{key}.batch", f"{row.batch} is not a multiple of trainer.devices {row.trainer.devices}")
+    limits.check_row(key, row, params.datasets[row.dataset])
     try:
         backbone, sentence = row.network()
-        backbone.check(sentence)
+        with torch.device("meta"):  # nothing is allocated
+            backbone.check(sentence)
     except SentenceError as error:
         raise Fault(f"{key}.{error.part}", vocabulary.complaint(error)) from None
 

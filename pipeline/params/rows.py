@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.params import vocabulary
 from pipeline.params.optimizers import EarlyStopping, NoSchedule, Optimizer, Schedule
-from pipeline.params.schema import NAME, Fraction, Model, Positive, Seeds
+from pipeline.params.schema import Fraction, Model, Name, Positive, Seeds
 from pipeline.params.tuning import Tuning
 from pipeline.text import nearest
 
@@ -98,8 +98,8 @@ class Row(Model):
     bases: str | None = Field(
         None, alias="from", exclude=True, description="bases with spaces between them; pipeline/params/bases.py"
     )
-    study: str = Field(pattern=NAME, description="a key of studies")
-    dataset: str = Field(pattern=NAME, description="a key of datasets")
+    study: Name = Field(description="a key of studies")
+    dataset: Name = Field(description="a key of datasets")
     backbone: BackboneSpec = Field(description="depth and widths, or the name of a preset: vgg2, vgg11 or vgg16")
     each: str = Field("", description="words for every convolution, `conv` or `conv-valid` among them")
     end: str = Field("", description="words that close a block, `pool` among them")

@@ -20,7 +20,10 @@ def _every_once(seeds: list[int]) -> list[int]:
     return seeds
 
 
+Name = Annotated[str, Field(pattern=NAME, max_length=100)]
+"""100 letters leave room for the names of files that are made of it, which may have 255."""
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1), AfterValidator(_every_once)]
 """Seeds of runs, all different."""

@@ -11,16 +11,14 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.params import contrasts
 from pipeline.params.datasets import Dataset
 from pipeline.params.rows import Row, TunedRow
-from pipeline.params.schema import NAME, Model
-
-Named = Annotated[str, Field(pattern=NAME)]
+from pipeline.params.schema import Model, Name
 
 
 class Answer(Model):
     """A sentence of a study's answer, with what was measured in its braces."""
 
     says: str = Field(min_length=1, description="the sentence, with a name in braces for each number: costs {cost}")
-    of: dict[Named, str] = Field(
+    of: dict[Name, str] = Field(
         min_length=1, description="by that name a metric and a sum of rows, such as 'accuracy: plain - bn'"
     )
 
@@ -100,13 +98,13 @@ class Claim(Model):
 class Params(Model):
     """The whole of params.yaml."""
 
-    datasets: dict[Named, Dataset] = Field(min_length=1)
-    sources: dict[Named, Source] = Field({}, description="publications, or their citations alone")
-    studies: dict[Named, Study] = Field(min_length=1)
-    bases: dict[Named, dict[str, Any]] = Field({}, description="any keys of a row, for rows to inherit")
-    rows: dict[Named, Row] = Field(min_length=1)
-    tuned: dict[Named, TunedRow] = Field({}, description="rows whose values a tuning chooses")
-    claims: dict[Named, Claim] = Field({}, description="statements that the reports check")
+    datasets: dict[Name, Dataset] = Field(min_length=1)
+    sources: dict[Name, Source] = Field({}, description="publications, or their citations alone")
+    studies: dict[Name, Study] = Field(min_length=1)
+    bases: dict[Name, dict[str, Any]] = Field({}, description="any keys of a row, for rows to inherit")
+    rows: dict[Name, Row] = Field(min_length=1)
+    tuned: dict[Name, TunedRow] = Field({}, description="rows whose values a tuning chooses")
+    claims: dict[Name, Claim] = Field({}, description="statements that the reports check")
 
     def of_study(self, study: str) -> dict[str, Row]:
         """All rows of a study, in the order of params.yaml."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,9 @@ from pipeline.params.schema import Model, Positive, Seeds
 Value = bool | int | float | str
 """Of a parameter."""
 
+Number = Annotated[int | float, Field(ge=-1e100, le=1e100)]
+MOST_STEPS = 10**6
+
 WILCOXON_SEEDS = 3
 """Two seeds, both worse, have p = 1/4, which search.WORSE calls enough; it saves something before the last seed."""
 
@@ -18,9 +21,9 @@ WILCOXON_SEEDS = 3
 class Parameter(Model):
     """The values that a tuning tries for one key of a row: a range or a list."""
 
-    low: int | float | None = Field(None, description="lower end of a range")
-    high: int | float | None = Field(None, description="upper end of a range, itself included")
-    step: int | float | None = Field(None, gt=0, description="distance of neighbouring values; null for any value")
+    low: Number | None = Field(None, description="lower end of a range")
+    high: Number | None = Field(None, description="upper end of a range, itself included")
+    step: Number | None = Field(None, gt=0, description="distance of neighbouring values; null for any value")
     log: bool = Field(False, description="values are spread evenly over their logarithms")
     choices: list[bool | int | float | str] | None = Field(
         None, min_length=2, description="values without an order, in place of a range"
@@ -43,6 +46,8 @@ class Parameter(Model):
             if self.log:
                 raise ValueError("step goes without log")
             steps = (self.high - self.low) / self.step
+            if steps > MOST_STEPS:
+                raise ValueError(f"{steps:.3g} steps of {self.step}; {MOST_STEPS:,} at most")
             if abs(steps - round(steps)) > 1e-9 * steps:
                 raise ValueError(f"{self.low} to {self.high} is not a whole number of steps of {self.step}")
         return self

@@ -1,5 +1,6 @@
 """What a stage needs before it trains, and what a machine needs to hold: seconds of start-up, and memory of workers."""
 
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,6 @@ from tempfile import TemporaryDirectory
 import inputs
 import psutil
 from contest import ROOT
-from ruamel.yaml import YAML
 
 from pipeline.params.rows import Row
 from pipeline.running import workers
@@ -55,7 +55,7 @@ def start_up(repeats: int = 3) -> StartUp:
             "studies": {"start": {"title": "Start", "question": "?"}},
             "rows": {"tiny": TINY},
         }
-        YAML(typ="safe").dump(params, folder / "params.yaml")
+        (folder / "params.yaml").write_text(json.dumps(params))
         for stage in (["plan"], ["prepare", "digits"], ["code"]):
             _stage(folder, *stage)
         fresh = []

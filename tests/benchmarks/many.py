@@ -1,5 +1,6 @@
 """Eight equal rows through one pool: how much faster they are side by side than one after the other."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,6 @@ from tempfile import TemporaryDirectory
 
 from contest import ROOT
 from footprint import TINY
-from ruamel.yaml import YAML
 
 ROWS = 8
 
@@ -51,7 +51,7 @@ def _seconds(jobs: int, epochs: int) -> float:
         for name in ("models", "pipeline", ".dvc"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("cache", "tmp", "__pycache__"))
         shutil.copy(ROOT / "dvc.yaml", folder)
-        YAML(typ="safe").dump(params, folder / "params.yaml")
+        (folder / "params.yaml").write_text(json.dumps(params))
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
         _run(folder, "dvc", "repro", "code", "prepare@digits")
         began = time.perf_counter()

@@ -9,6 +9,7 @@ import pytest
 from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
+from written import write_params
 
 from pipeline import paths
 from pipeline.errors import UserError
@@ -35,7 +36,7 @@ def resolved(row: dict[str, Any], **other: dict[str, Any]) -> dict[str, Any]:
 
 
 def error(written: dict[str, Any], tmp_path: Path) -> str:
-    YAML(typ="safe").dump(written, path := tmp_path / "params.yaml")
+    path = write_params(tmp_path / "params.yaml", written)
     with pytest.raises(UserError) as caught:
         read_params(path)
     assert "\n" not in str(caught.value)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from ruamel.yaml import YAML
+from written import write_params
 
 from pipeline import plan
 from pipeline.errors import UserError
@@ -48,7 +48,7 @@ def written(tmp_path: Path, content: Any) -> Path:
     if isinstance(content, str):
         path.write_text(content)
     else:
-        YAML(typ="safe").dump(content, path)
+        write_params(path, content)
     return path
 
 
@@ -83,10 +83,18 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
     "not YAML": ("rows: [1, 2", ["params.yaml:1"]),
     "a tab as indentation": ("rows:\n\tr: 1", ["params.yaml:2"]),
     "a key twice": ("rows: {}\nrows: {}", ["params.yaml:2", "rows"]),
-    "an unknown alias": ("rows: *nobody", ["params.yaml:1", "nobody"]),
+    "an unknown alias": ("rows: *nobody", ["params.yaml:1:7: not YAML: an alias"]),
     "a tag of Python's": ("rows: !!python/object:os.system {}", ["params.yaml:1"]),
     "a list": ("- 1", ["params.yaml"]),
-    "a recursive alias": ("rows: &r {r: *r}", ["rows.r.r: unknown key"]),
+    "a recursive alias": ("rows: &r {r: *r}", ["params.yaml:1:14: not YAML: an alias"]),
+    "aliases that stand for a billion rows": (
+        "a: &a {b: 1}\nb: &b [*a, *a]\nrows: {r: {seeds: *b}}",
+        ["params.yaml:2:8: not YAML: an alias; rows inherit by name"],
+    ),
+    "no truth": ("rows: !!bool maybe", ["params.yaml: not YAML: 'maybe'"]),
+    "a version to come": ("%YAML 1.3\n---\nrows: 1", ["params.yaml: not YAML: version"]),
+    "a tag without a value": ("rows: !!int ''", ["params.yaml: not YAML"]),
+    "brackets without end": ("rows: " + "[" * 5000, ["params.yaml: not YAML"]),
     "binary": ("\x00\x01", ["params.yaml"]),
     "targets that fall": (
         top(studies={"s": {"title": "S", "question": "?", "targets": [0.7, 0.5]}}),
@@ -106,6 +114,11 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
     "row without content": (lambda content: content["rows"].update(r=None), ["rows.r: found nothing"]),
     "unknown key at the top": (top(row={}), ["row: unknown key", "'rows'"]),
     "row with a space in its name": (top(rows={"my row": ROW}), ["rows.my row", "is no name"]),
+    "a name that no file can have": (top(rows={"r" * 300: ROW}), ["rows.rrrr", "...: found 'rrr", "at most 100"]),
+    "names that differ in case alone": (
+        lambda content: content["rows"].update(R=ROW),
+        ["rows.r: differs from 'R' in case alone"],
+    ),
     "row named by a number": (top(rows={1: ROW}), ["rows.1", "string"]),
     "row named like a number": (top(rows={"1e5": ROW}), ["rows.1e5: a claim would take this name for a number"]),
     "typo in a row": (row(epoch=3), ["rows.r.epoch: unknown key; did you mean 'epochs'?"]),
@@ -124,6 +137,30 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
     "negative width": (
         row(backbone={"widths": [-4], "convs": [1], "dense": []}),
         ["rows.r.backbone.widths.0: found -4"],
+    ),
+    "a million convolutions": (
+        row(backbone={"widths": [4, 8], "convs": [1000000, 1], "dense": [8]}),
+        ["rows.r.backbone: 1,000,002 layers; 1,000 at most"],
+    ),
+    "a dense layer of a billion": (
+        row(backbone={"widths": [4, 8], "convs": [1, 1], "dense": [1000000000]}),
+        ["rows.r.backbone: 32,000,000,324 weights; 1,000,000,000 at most"],
+    ),
+    "a width of twenty digits": (
+        row(backbone={"widths": [10**20 - 1, 16], "convs": [1, 1], "dense": [8]}),
+        ["rows.r.backbone.widths.0: found 99999999999999999999", "less than 2147483648"],
+    ),
+    "a batch of all images ever taken": (
+        row(batch=10**9),
+        ["rows.r.batch: 384,000,000,000 values", "10,000,000,000 at most"],
+    ),
+    "pixels without end": (
+        top(datasets={"d": {"source": "digits", "size": 100000}}),
+        ["datasets.d.size: 100000; 1,797 images of it are 17,970,000,000,000 bytes"],
+    ),
+    "a path without end": (
+        top(datasets={"d": {"source": "folder", "path": "a/" * 2500}}),
+        ["datasets.d.path: found 'a/a/", "at most 4096"],
     ),
     "unknown word": (row(each="conv bnn act"), ["rows.r.each: conv »bnn« act", "did you mean 'bn'?"]),
     "no convolution": (row(each="act"), ["rows.r.each", "'conv' is needed"]),
@@ -241,6 +278,10 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
     "claim on an unknown metric": (
         claim({"s": "acuracy: r < other"}),
         ["claims.c.tests.s: no metric 'acuracy'; did you mean 'accuracy'?"],
+    ),
+    "claim beyond all numbers": (
+        claim({"s": "loss: r > 1e999"}),
+        ["claims.c.tests.s: r > »1e999«: larger than any number"],
     ),
     "two tests of a claim in a study": (
         claim({"s": "loss: r < other", "s s": "loss: other < r"}),

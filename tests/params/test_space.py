@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+from written import write_params
 
 from pipeline.errors import UserError
 from pipeline.params import space
@@ -39,7 +39,7 @@ def read(tmp_path: Path, tuning: Any = None, dataset: Any = None, **changes: Any
         "tuned": {"t": copy.deepcopy(ROW) | {"tuning": TUNING | (tuning or {})} | changes},
     }
     path = tmp_path / "params.yaml"
-    YAML(typ="safe").dump(content, path)
+    write_params(path, content)
     return read_params(path).tuned["t"]
 
 
@@ -60,6 +60,8 @@ BROKEN = {
     "half a range": ({"optimizer.lr": {"low": 1}}, "low and high are needed"),
     "a log range over zero": ({"optimizer.lr": {"low": 0, "high": 1, "log": True}}, "a log range over zero"),
     "steps that do not fit": ({"dropout": {"low": 0, "high": 0.5, "step": 0.3}}, "not a whole number of steps"),
+    "steps without end": ({"dropout": {"low": 0, "high": 0.5, "step": 1e-300}}, "5e+299 steps of 1e-300; 1,000,000 at"),
+    "a range beyond all numbers": ({"optimizer.lr": {"low": 1, "high": 1e308}}, "optimizer.lr.high: found 1e+308"),
     "parts of a whole number": ({"batch": {"low": 2, "high": 8, "step": 0.5}}, "batch.step: 0.5, but batch is a whole"),
     "an end of another type": ({"batch": {"low": 2, "high": 8.5}}, "batch.high: 8.5 does not fit; batch: found 8.5"),
     "an end that no row may have": ({"optimizer.lr": {"low": -1, "high": 1}}, "optimizer.lr.low: -1 does not fit"),

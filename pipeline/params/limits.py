@@ -1,0 +1,42 @@
+"""How large a row and a data set may be: what no machine holds is refused before anything is built or read."""
+
+from pipeline.params.complaints import Fault
+from pipeline.params.datasets import Dataset
+from pipeline.params.rows import Row
+
+LAYERS = 1000
+WEIGHTS = 10**9
+"""4 GB in float32, four times as much with gradients and Adam's two moments."""
+
+VALUES = 10**10
+"""40 GB in float32: outputs of the convolutions for one batch."""
+
+BYTES = 2**34
+"""16 GiB of prepared images."""
+
+
+def check_row(key: str, row: Row, dataset: Dataset) -> None:
+    """Raises a Fault for a network that is too large, for images of the data set as far as their shape is known."""
+    backbone, (_, channels, side) = row.backbone, dataset.shape()
+    side = side or 2 ** len(backbone.widths)  # the smallest that leaves a pixel
+    layers, weights, values = sum(backbone.convs) + len(backbone.dense), 0, 0
+    for width, convs in zip(backbone.widths, backbone.convs, strict=False):
+        weights += 9 * width * (channels + (convs - 1) * width)
+        values += convs * width * side**2
+        channels, side = width, side // 2
+    features = channels * side**2
+    for dense in backbone.dense:
+        weights, features = weights + features * dense, dense
+    for what, found, most in (("layers", layers, LAYERS), ("weights", weights, WEIGHTS)):
+        if found > most:
+            raise Fault(f"{key}.backbone", f"{found:,} {what}; {most:,} at most")
+    if row.batch * values > VALUES:
+        said = f"{row.batch * values:,} values leave the convolutions for a batch of {row.batch:,}; {VALUES:,} at most"
+        raise Fault(f"{key}.batch" if row.batch > 2 else f"{key}.backbone", said)
+
+
+def check_dataset(key: str, dataset: Dataset) -> None:
+    """Raises a Fault for a size at which a data set of known images is too large."""
+    images, channels, side = dataset.shape()
+    if (size := images * channels * side**2) > BYTES:
+        raise Fault(f"{key}.size", f"{dataset.size}; {images:,} images of it are {size:,} bytes, {BYTES:,} at most")
