@@ -27,17 +27,11 @@ from pipeline.findings import gallery, seed_table
 from pipeline.findings.answers import answer
 from pipeline.findings.decisions import level
 from pipeline.findings.findings import Findings
-from pipeline.findings.gallery import Gallery
 from pipeline.findings.measured import Groups, Result, load
 from pipeline.findings.verdicts import Verdict, judge
-from pipeline.findings.wording import MOST_PANELS, mean, named, outcome, percent, place, sentence
+from pipeline.findings.wording import mean, named, outcome, percent, place, sentence
 from pipeline.params.planned import PlannedStudy, read_claims, read_study
-from pipeline.params.quantities import ACCURACY
 from pipeline.params.studies import Study
-from pipeline.reporting import claims_section, tuning_sections
-from pipeline.reporting.diagnosis_sections import SHIFT_FIGURE
-from pipeline.reporting.markdown import FIGURES, RISING, markdown
-from pipeline.reporting.tuning_sections import BUDGET_FIGURE, TRIALS_FIGURE
 from pipeline.running import forkserver, report_folders
 from pipeline.running.report_folders import SUMMARY
 from pipeline.storage import read_notes, write_atomically, write_json
@@ -46,29 +40,26 @@ from pipeline.tracking.tracker import Tracker
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pipeline.reporting.charts import Dots
-    from pipeline.reporting.panels import Panel
-    from pipeline.reporting.shift_chart import Ratios
-
 
 def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence[Verdict] = ()) -> None:
     """Writes a study's report, and the index anew; what was there is replaced when all of it is made."""
-    from pipeline.reporting.page import page, summary
+    from pipeline.reporting.index import summary
+    from pipeline.reporting.markdown import markdown
+    from pipeline.reporting.page import page
+    from pipeline.reporting.sections import report
 
     report_folders.check(study.name, reports)
-    galleries = gallery.load(groups)
+    found = Findings(study, groups, gallery.load(groups), verdicts)
     draft, target = reports / f".draft-{study.name}", reports / study.name
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        text = markdown(study, groups, galleries, verdicts)
-        _draw(study, groups, galleries, draft)
-        claims_section.draw(verdicts, draft)
-        results = {result.name: result for group in groups for result in group}
-        table = seed_table.write(seed_table.of(results[name] for name in study.rows))
+        made = report(found)
+        for picture in made.pictures:
+            write_atomically(draft / Path(picture.path).name, picture.svg.encode())
+        texts = {".md": markdown(found, made), ".html": page(found, made)}
+        table = seed_table.write(seed_table.of(found.planned))
         write_atomically(draft / seed_table.FILE, table.encode())
-        found = Findings(study, groups, galleries, verdicts, text, draft)
-        texts = {".md": text, ".html": page(found)}
         write_json(draft / SUMMARY, summary(found))
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
@@ -80,84 +71,24 @@ def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence
 
 
 def _write_index(reports: Path) -> None:
-    """Writes the page over all studies that have a report, and what they answer into README.md.
+    """Writes the story over all studies with a report, as Markdown and as a page, and their answers into README.md.
 
     These are no outputs of a stage, which would have to depend on all reports: who wants one does not want all.
     """
-    from pipeline.reporting.page import HOME, index, with_answers
+    from pipeline.reporting import index
+    from pipeline.reporting.page import HOME, render
 
     lock = paths.STORE / "locks" / "index"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):  # of two reports that end together, the later one sees both
         found = [read_notes(path) for path in sorted(reports.glob(f"*/{SUMMARY}"))]
-        summaries = [one for one in found if "answer" in one]  # one that an older version wrote has none
-        write_atomically(reports / HOME, index(summaries).encode())
+        summaries = [one for one in found if "tally" in one]  # one that an older version wrote has none
+        made = index.sections(summaries)
+        write_atomically(reports / HOME, render(index.TITLE, index.LEAD, made, home=None).encode())
+        text = "\n\n".join([f"# {index.TITLE}", index.LEAD, *(section.markdown() for section in made)])
+        write_atomically(reports / "README.md", f"{text}\n".encode())
         if (readme := reports.parent / "README.md").exists():
-            write_atomically(readme, with_answers(readme.read_text(encoding="utf-8"), summaries).encode())
-
-
-def _draw(study: PlannedStudy, groups: Groups, galleries: Sequence[Gallery], folder: Path) -> None:
-    from pipeline.reporting import charts, panels, shift_chart, tuning_charts
-    from pipeline.reporting.gallery_figure import gallery_figure
-
-    results = [result for group in groups for result in group]
-    with charts.style():
-        titles = {f"data set {group[0].row.dataset}": [_dots(result) for result in group] for group in groups}
-        charts.save_svg(charts.dots_figure(titles), folder / "runs.svg")
-        for file, (column, label) in FIGURES.items():
-            shown = _panels(results[:MOST_PANELS], column)
-            charts.save_svg(panels.curves_figure(shown, label, column in RISING), folder / f"{file}.svg")
-        if ratios := _ratios(study, results):
-            charts.save_svg(shift_chart.shift_figure(ratios), folder / f"{SHIFT_FIGURE}.svg")
-        if searches := tuning_sections.searches(results):
-            charts.save_svg(tuning_charts.trials_figure(searches), folder / f"{TRIALS_FIGURE}.svg")
-            charts.save_svg(tuning_charts.budget_figure(searches), folder / f"{BUDGET_FIGURE}.svg")
-        if galleries:
-            charts.save_svg(gallery_figure(galleries), folder / "gallery.svg")
-
-
-def _dots(result: Result) -> "Dots":
-    from pipeline.reporting.charts import Dots
-
-    published = result.row.published.accuracy if result.row.published else None
-    values = list(result.measure(ACCURACY).values())
-    return Dots(result.name, values, result.accuracy, published, result.leaking)
-
-
-def _panels(results: Sequence[Result], column: str) -> "list[Panel]":
-    from pipeline.reporting.panels import Panel, aligned
-
-    if column == "lr" and (common := _common_rates(results)):
-        return [Panel("all rows", "", {"learning rate": aligned([common])})]
-    kinds = {"training": f"train_{column}", "validation": f"val_{column}"}
-    if column == "lr":
-        kinds = {"learning rate": "lr"}
-    scale = 100 if column == "accuracy" else 1
-    return [
-        Panel(
-            named(result),
-            result.row.dataset,
-            {kind: scale * aligned(result.curves[source]) for kind, source in kinds.items()},
-        )
-        for result in results
-    ]
-
-
-def _ratios(study: PlannedStudy, results: Sequence[Result]) -> "dict[str, Ratios]":
-    """What the figure of the shift shows, by row that has batch norms, in the order of the plan."""
-    from pipeline.reporting.panels import aligned
-    from pipeline.reporting.shift_chart import COLUMNS
-
-    found = {result.name: result.diagnosis for result in results if result.diagnosis}
-    shown = [name for name in study.rows if name in found and any(found[name].layers.values())]
-    return {name: {column: aligned(found[name].by_layer(column)) for column in COLUMNS} for name in shown[:MOST_PANELS]}
-
-
-def _common_rates(results: Sequence[Result]) -> list[float]:
-    """The learning rate by epoch where all runs follow the same, for as long as they train; else nothing."""
-    lines = [line for result in results for line in result.curves["lr"]]
-    longest = max(lines, key=len, default=[])
-    return longest if all(line == longest[: len(line)] for line in lines) else []
+            write_atomically(readme, index.with_answers(readme.read_text(encoding="utf-8"), summaries).encode())
 
 
 def show(study: Study, groups: Groups, report: Path) -> None:

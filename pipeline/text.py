@@ -1,7 +1,8 @@
 """Text of messages: short, on one line, harmless to a terminal, and with the word that was meant."""
 
 import difflib
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -31,3 +32,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {' '.join(names)}"
+
+
+def beginning(names: Sequence[str]) -> str:
+    """The words that all names begin with; words of a name stand between minus signs."""
+    words = zip(*(name.split("-") for name in names), strict=False)
+    return "-".join(each[0] for each in itertools.takewhile(lambda each: len(set(each)) == 1, words))

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from pipeline import paths
+from pipeline.findings.findings import Findings
+from pipeline.findings.gallery import Gallery
+from pipeline.findings.measured import Result
+from pipeline.findings.verdicts import Verdict
 from pipeline.images import prepared
 from pipeline.params.planned import PlannedStudy
 from pipeline.params.rows import Row
 from pipeline.params.studies import Study
+from pipeline.reporting.section import Section
 
 CLASSES = ["cat", "dog|wolf"]
 METRICS = [f"{split}_{name}" for split in ("train", "val") for name in ("accuracy", "loss", "auc")]
@@ -43,6 +48,22 @@ def make_row(**changes: Any) -> Row:
 def make_study(rows: dict[str, Row]) -> PlannedStudy:
     """A planned study of these rows."""
     return PlannedStudy(name="s", study=Study(title="Some study", question="Which one?", targets=[]), rows=rows)
+
+
+def shown(
+    make: Callable[[Findings], Iterator[Section]],
+    results: Sequence[Result] = (),
+    verdicts: Sequence[Verdict] = (),
+    galleries: Sequence[Gallery] = (),
+    targets: Sequence[float] = (),
+    looks: Sequence[int] = (),
+) -> str:
+    """What a function of the report says in Markdown of these rows, best first, of one data set."""
+    rows = {result.name: result.row for result in results}
+    about = Study(title="T", question="?", targets=list(targets), looks=list(looks))
+    study = PlannedStudy(name="s", study=about, rows=rows)
+    found = Findings(study, [list(results)] if results else [], galleries, verdicts)
+    return "\n\n".join(section.markdown() for section in make(found))
 
 
 def write_table(path: Path, lines: list[dict[str, Any]]) -> None:

@@ -50,7 +50,7 @@ class Sentence:
 
 
 def answer(study: Study, groups: Groups) -> str:
-    """The answer as Markdown.
+    """The answer as Markdown, with the labels of rows.
 
     Args:
         study: as planned.
@@ -64,7 +64,8 @@ def answer(study: Study, groups: Groups) -> str:
     several = len(groups) > 1
     ranked = sorted(filter(contenders, groups), key=lambda group: contenders(group)[0].leaking)
     best = (_best(group, f" on `{group[0].row.dataset}`" if several else "") for group in ranked)
-    return " ".join([*told, *best][:MOST])
+    prefix = next(iter(results.values())).prefix
+    return " ".join([*told, *best][:MOST]).replace(f"`{prefix}", "`")
 
 
 def _declared(study: Study, results: Mapping[str, Result]) -> Iterator[Sentence]:

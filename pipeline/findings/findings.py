@@ -1,9 +1,9 @@
-"""All that is known of a study when its page is written."""
+"""All that is known of a study when its report is written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from pipeline.findings.answers import answer
 from pipeline.findings.gallery import Gallery
 from pipeline.findings.measured import Groups, Result
 from pipeline.findings.verdicts import Verdict
@@ -12,23 +12,39 @@ from pipeline.params.planned import PlannedStudy
 
 @dataclass(frozen=True)
 class Findings:
-    """What a section of the page is made of.
+    """What a section of the report is made of.
 
     Args:
         study: as planned.
         groups: what `measured.load` gives.
         galleries: what `gallery.load` gives.
         verdicts: on the study's claims.
-        report: the Markdown report.
-        figures: the folder with its pictures.
     """
 
     study: PlannedStudy
     groups: Groups
     galleries: Sequence[Gallery]
     verdicts: Sequence[Verdict]
-    report: str
-    figures: Path
+
+    @property
+    def title(self) -> str:
+        """What the study is called, on one line."""
+        return " ".join(self.study.study.title.split())
+
+    @property
+    def question(self) -> str:
+        """What the study asks, on one line."""
+        return " ".join(self.study.study.question.split())
+
+    @property
+    def answer(self) -> str:
+        """The study's answer, Markdown."""
+        return answer(self.study.study, self.groups)
+
+    @property
+    def note(self) -> str:
+        """What is to be known of the study before its numbers are believed; empty where there is nothing."""
+        return " ".join((self.study.study.note or "").split())
 
     @property
     def results(self) -> list[Result]:
@@ -44,3 +60,17 @@ class Findings:
     def on(self, dataset: str) -> str:
         """What a title says of the data set: nothing where the study has but one."""
         return f" on {dataset}" if len(self.groups) > 1 else ""
+
+    def short(self, text: str) -> str:
+        """Text without what the names of all rows begin with."""
+        return text.replace(self.study.prefix, "") if self.study.prefix else text
+
+    def path(self, name: str, dataset: str = "") -> str:
+        """The file of a picture, from the report.
+
+        Args:
+            name: what it shows.
+            dataset: of which data set, where each has a picture of its own.
+        """
+        several = f"-{dataset}" if dataset and len(self.groups) > 1 else ""
+        return f"{self.study.name}/{name}{several}.svg"

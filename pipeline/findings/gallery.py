@@ -184,7 +184,7 @@ def _opinion(result: Result, labels: NDArray[np.int64]) -> _Opinion:
 def _said(opinion: _Opinion, label: int, number: int, classes: list[str]) -> Said:
     predicted = int(opinion.predicted[number])
     return Said(
-        opinion.result.name,
+        opinion.result.label,
         opinion.result.leaking,
         classes[predicted],
         float(opinion.confidence[number]),

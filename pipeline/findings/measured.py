@@ -48,6 +48,7 @@ class Result:
         diagnosis: what the stage `diagnose` found; None where it was not asked for.
         tuning: how the values of the row were chosen; None where params.yaml gives them.
         rates: the rows that differ in nothing but the learning rate, by it, in rising order; empty if there is but one.
+        prefix: of its name, which all rows of the study share.
     """
 
     name: str
@@ -60,6 +61,12 @@ class Result:
     diagnosis: Diagnosed | None = None
     tuning: tuned.Tuned | None = None
     rates: Mapping[float, "Result"] = field(default_factory=dict)
+    prefix: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name without what all names of the study share."""
+        return self.name.removeprefix(self.prefix)
 
     def values(self, column: str) -> dict[int, float]:
         """A column of seeds.csv by seed, of the runs that finished and have it."""
@@ -133,7 +140,7 @@ def load(study: PlannedStudy, runs: Path, diagnosis: Path | None = None) -> Grou
     """
     groups: dict[str, list[Result]] = {}
     for name, row in study.rows.items():
-        groups.setdefault(row.dataset, []).append(_load_row(study.name, name, row, runs / name))
+        groups.setdefault(row.dataset, []).append(_load_row(study, name, row, runs / name))
     if diagnosis:
         found = diagnosed.read(study.name, diagnosis)
         groups = {
@@ -152,7 +159,7 @@ def load_available(study: PlannedStudy, runs: Path, diagnosis: Path) -> tuple[di
     for name, row in study.rows.items():
         try:
             if (runs / name).exists():
-                results[name] = _load_row(study.name, name, row, runs / name)
+                results[name] = _load_row(study, name, row, runs / name)
         except UserError as error:
             complaints.append(str(error))
     try:
@@ -190,13 +197,13 @@ def standing(result: Result) -> float:
     return -result.accuracy.mean
 
 
-def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
+def _load_row(study: PlannedStudy, name: str, row: Row, folder: Path) -> Result:
     def parse(file: str, reader: Callable[[Path], T]) -> T:
         path = folder / file
         try:
             return reader(path)
         except (FileNotFoundError, NotADirectoryError):
-            raise UserError(f"{paths.shown(path)}: missing; run '.venv/bin/dvc repro report@{study}'") from None
+            raise UserError(f"{paths.shown(path)}: missing; run '.venv/bin/dvc repro report@{study.name}'") from None
         except (csv.Error, KeyError, SafetensorError, TypeError, ValueError):
             stage = "train-tuned" if isinstance(row, TunedRow) else "train"
             hint = f"run '.venv/bin/dvc checkout --force {stage}@{name}'"
@@ -214,9 +221,9 @@ def _load_row(study: str, name: str, row: Row, folder: Path) -> Result:
     predicted = parse("logits.safetensors", lambda path: predictions.read(path, epochs))
     planned = row.model_dump(mode="json", exclude={"published"})
     if spec["row"] != planned or [run.seed for run in runs] != row.seeds:
-        hint = f"run '.venv/bin/dvc repro report@{study}'"
+        hint = f"run '.venv/bin/dvc repro report@{study.name}'"
         raise UserError(f"{paths.shown(folder)}: of an older version of the row; {hint}")
-    return Result(name, row, folder, spec, runs, curves, predicted, tuning=tuning)
+    return Result(name, row, folder, spec, runs, curves, predicted, tuning=tuning, prefix=study.prefix)
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

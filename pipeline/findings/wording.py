@@ -77,20 +77,23 @@ def cell(text: str) -> str:
     return "".join(f"\\{char}" if char in "\\|*`[]" else char for char in escaped)
 
 
-def table(head: Sequence[str], lines: Iterable[Sequence[str]], numbers_from: int = 1) -> str:
-    """A Markdown table; columns from `numbers_from` on are aligned right."""
-    rule = ["---" if place < numbers_from else "---:" for place in range(len(head))]
+def table(
+    head: Sequence[str], lines: Iterable[Sequence[str]], numbers_from: int = 1, numbers_to: int | None = None
+) -> str:
+    """A Markdown table; columns from `numbers_from` on, and before `numbers_to`, are aligned right."""
+    numbers = range(len(head))[numbers_from:numbers_to]
+    rule = ["---:" if place in numbers else "---" for place in range(len(head))]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
 
 
 def named(result: Result) -> str:
-    """The row's name, and whether it leaks."""
-    return result.name + (" †" if result.leaking else "")
+    """The row's name without that of the study, and whether it leaks."""
+    return result.label + (" †" if result.leaking else "")
 
 
 def marked(result: Result) -> str:
     """The same in Markdown."""
-    return f"`{result.name}`{' †' if result.leaking else ''}"
+    return f"`{result.label}`{' †' if result.leaking else ''}"
 
 
 def outcome(result: Result) -> str:

@@ -11,7 +11,7 @@ from pipeline.params.datasets import Dataset
 from pipeline.params.rows import Row, TunedRow
 from pipeline.params.schema import Model
 from pipeline.params.studies import Params, Source, Study
-from pipeline.text import nearest
+from pipeline.text import beginning, nearest
 
 T = TypeVar("T")
 
@@ -42,6 +42,12 @@ class PlannedStudy(Model):
     rows: dict[str, TunedRow | Row]
     sources: list[Source] = Field(default=[])
     code: dict[str, str] = Field(default={})
+
+    @property
+    def prefix(self) -> str:
+        """What all names of rows begin with because it names the study; empty where they do not."""
+        shared = beginning([self.name, *self.rows])
+        return f"{shared}-" if shared else ""
 
 
 class PlannedClaim(Model):

@@ -1,75 +1,62 @@
-"""The report's section on claims: how many hold, each with its picture, and what lies behind each verdict."""
+"""The section on claims: how many hold, each with its picture, and what lies behind each verdict."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-from pipeline.findings.decisions import ALPHA, level
+from pipeline.findings.decisions import Decision
 from pipeline.findings.evidence import Evidence
+from pipeline.findings.findings import Findings
 from pipeline.findings.stats import Estimate
-from pipeline.findings.verdicts import Decision, Verdict
+from pipeline.findings.verdicts import Verdict
 from pipeline.findings.wording import NONE, cell, interval, number, signed, table
-from pipeline.params.quantities import QUANTITIES, Quantity
+from pipeline.params.quantities import Quantity
 from pipeline.reporting.interval_plot import Line, interval_plot
+from pipeline.reporting.section import Picture, Section, Words
+
+MARKS = {
+    Decision.SUPPORTED: "✓",
+    Decision.CONTRADICTED: "✗",
+    Decision.NEGLIGIBLE: "≈",
+    Decision.UNDECIDED: "?",
+    Decision.NOT_RUN: NONE,
+}
+"""What a verdict begins with, for the eye."""
+
+UNLESS = ", if the difference stays as it is"
+"""The end of a reason that the evidence repeats."""
 
 
-def _matters(name: str) -> str:
-    found = QUANTITIES[name]
-    size = found.base**found.matters - 1 if found.base else found.matters
-    unit = "%" if found.base else f"{found.unit} of {name}" if found.unit == "points" else found.unit or name.upper()
-    return f"{(100 if found.base else found.scale) * size:.2g} {unit}"
-
-
-NOTE = (
-    "A claim is a contrast of rows, evaluated within each seed; over zero, right in the pictures, is in its favour."
-    " Every dot is a seed, the bar the 95 % interval of their mean (Student's t); a bar that reaches the edge goes on"
-    f" beyond it. One interval decides, at {100 * ALPHA:.0f} % and corrected for the number of claims (Holm): supported"
-    " or contradicted if all of it lies on that side of zero, negligible if all of it lies nearer to zero than what"
-    f" matters ({', '.join(map(_matters, ('accuracy', 'loss', 'auc', 'best_epoch', 'shift')))}), else undecided. A"
-    " claim with a margin is judged by its side of the margin alone. Values in steps, such as epochs, are taken to"
-    " vary at least as much as rounding does. Seeds are always taken as pairs; the interval without that stands beside"
-    " it. A run that failed counts as a guess: accuracy 1/K and loss log K of K classes, AUC ½, one epoch more than it"
-    " may train; for other numbers its seed is left out. The seeds that are missing are an estimate for one more look,"
-    " with a chance of 80 %: looking after each seed would decide too often."
-)
-
-
-def claims_section(study: str, verdicts: Sequence[Verdict], looks: Sequence[int] = ()) -> str:
-    """The section as Markdown; empty where the study tests no claim.
-
-    Args:
-        study: name of the folder with the pictures.
-        verdicts: in the order of params.yaml.
-        looks: numbers of seeds at which they are judged.
-    """
-    if not verdicts:
-        return ""
-    share = (
-        f"They are judged at {', '.join(map(str, looks))} seeds, each time at {100 * level(looks):.3g} % and not 5 %."
-    )
-    lines = [
-        [
-            f"**{verdict.decision}**",
-            cell(verdict.case.claim.says),
-            in_favour(verdict),
-            f"![{cell(_described(verdict))}]({study}/{picture_name(verdict)})" if verdict.case.evidence else NONE,
+def claims(found: Findings) -> Iterator[Section]:
+    """Every claim that the study tests with its verdict and why, a line each."""
+    if found.verdicts:
+        lines = [
+            f"{place}. **{MARKS[verdict.decision]} {verdict.decision}**: {cell(verdict.case.claim.says)} {why(verdict)}"
+            for place, verdict in enumerate(found.verdicts, 1)
         ]
-        for verdict in verdicts
-    ]
-    head = ["verdict", "claim", "in its favour, 95 % interval", "seeds"]
-    details = "\n".join(_details(verdict) for verdict in verdicts)
-    count = f"{_count(verdicts)}: {tally(verdicts)}."
-    return "\n\n".join(
-        ["## Claims", count, table(head, lines, numbers_from=len(head)), details, NOTE, *([share] if looks else [])]
-    )
+        count = f"{_count(found.verdicts)} made elsewhere, tested here: {tally(found.verdicts)}."
+        note = "Beside each, how far the seeds speak for it, with the 95 % interval; below zero they speak against it."
+        yield Section("Claims", [Words(f"{count} {note}"), Words("\n".join(lines))])
 
 
-def lead(verdicts: Sequence[Verdict]) -> str:
-    """What became of the claims, in a sentence or two, and which were contradicted; empty where there are none."""
-    if not verdicts:
-        return ""
-    wrong = [verdict.case.claim.says for verdict in verdicts if verdict.decision is Decision.CONTRADICTED]
-    against = f" Contradicted: {' '.join(wrong)}" if wrong else ""
-    return f"{_count(verdicts)} made elsewhere: {tally(verdicts)}.{against}"
+def why(verdict: Verdict) -> str:
+    """What the seeds show, and why a claim is open."""
+    reason = cell(verdict.reason).removesuffix(UNLESS)
+    return "; ".join(filter(None, [in_favour(verdict) if verdict.case.evidence else "", reason])) + "."
+
+
+def evidence(found: Findings) -> Iterator[Section]:
+    """What lies behind each verdict, with a picture of every seed."""
+    lines, pictures = [], []
+    for place, verdict in enumerate(found.verdicts, 1):
+        shown = NONE
+        if verdict.case.evidence:
+            name = f"claim-{verdict.case.name}"
+            pictures.append(Picture(found.path(name), cell(_described(verdict)), partial(draw, verdict)))
+            shown = pictures[-1].markdown
+        lines.append([str(place), shown, found.short(_details(verdict))])
+    if lines:
+        shown = Words(table(["#", "seeds", "evidence"], lines, numbers_from=3), pictures)
+        yield Section("Evidence", [shown])
 
 
 def _count(verdicts: Sequence[Verdict]) -> str:
@@ -82,19 +69,7 @@ def tally(verdicts: Sequence[Verdict]) -> str:
     return ", ".join(f"{count} {decision}" for decision, count in counts if count)
 
 
-def draw(verdicts: Sequence[Verdict], folder: Path) -> None:
-    """Writes the picture of every verdict that has evidence."""
-    for verdict in verdicts:
-        if verdict.case.evidence:
-            (folder / picture_name(verdict)).write_text(picture(verdict), encoding="utf-8", newline="\n")
-
-
-def picture_name(verdict: Verdict) -> str:
-    """The file of a verdict's picture."""
-    return f"claim-{verdict.case.name}.svg"
-
-
-def picture(verdict: Verdict) -> str:
+def draw(verdict: Verdict) -> str:
     """The picture of a verdict with evidence, as SVG."""
     scale, unit = verdict.case.quantity.scale, verdict.case.quantity.unit
     lines = [
@@ -144,7 +119,7 @@ def _details(verdict: Verdict) -> str:
         f"`{row}`{' †' * (row in case.leaking)} {interval(mean, found.digits, found.scale)}"
         for row, mean in case.rows.items()
     )
-    parts = [f"- `{case.name}`, {verdict.decision}. {cell(case.claim.source)}. Tested: {cell(case.claim.tested)}"]
+    parts = [f"`{case.name}`, {verdict.decision}. {cell(case.claim.source)}. Tested: {cell(case.claim.tested)}"]
     parts.append(f"`{case.claim.test}`.")
     if rows:
         parts.append(f"{found.meaning.capitalize()}{f', {found.unit}' if found.unit else ''}: {rows}.")

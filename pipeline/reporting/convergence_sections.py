@@ -1,30 +1,29 @@
-"""The report's sections on how fast rows learn and which learning rates they bear; empty where nothing applies."""
+"""The sections on how fast rows learn and which learning rates they bear."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from pipeline.findings.convergence import LEARNS, USABLE, Rates, learning_rates
+from pipeline.findings.findings import Findings
 from pipeline.findings.measured import Result
 from pipeline.findings.stats import mean_interval
 from pipeline.findings.wording import NONE, interval, marked, number, sentence, table
 from pipeline.params.quantities import epochs_to
+from pipeline.reporting.section import Section, Words
 
 
-def sections(targets: Sequence[float], results: Sequence[Result]) -> list[str]:
-    """Both sections of a study, in the order of the report."""
-    return [_epochs(targets, results), _rates(results)]
-
-
-def _epochs(targets: Sequence[float], results: Sequence[Result]) -> str:
+def epochs(found: Findings) -> Iterator[Section]:
+    """Epochs to each of the study's targets; nothing where it has none."""
+    targets = found.study.study.targets
     if not targets:
-        return ""
+        return
     head = ["row", *(f"epochs to {number(target, 1, 100)} %" for target in targets)]
-    lines = [[marked(result), *(_reached(result, target) for target in targets)] for result in results]
+    lines = [[marked(result), *(_reached(result, target) for target in targets)] for result in found.planned]
     note = (
-        "The first epoch after which a run's accuracy on the images that select is at least that high: mean over the"
-        " runs that reach it, and how many of all do. The mean leaves out those that do not, so compare it only where"
-        " all do. Seconds are in MLflow, as `epoch_seconds`."
+        "The first epoch after which a run's validation accuracy is at least that high: mean over the runs that get"
+        " there, and how many of all do. The mean leaves out those that do not, so compare it only where all do."
+        " Seconds are in MLflow, as `epoch_seconds`."
     )
-    return f"## Epochs to an accuracy\n\n{table(head, lines)}\n\n{note}"
+    yield Section("Epochs to an accuracy", [Words(table(head, lines)), Words(note)])
 
 
 def _reached(result: Result, target: float) -> str:
@@ -34,10 +33,11 @@ def _reached(result: Result, target: float) -> str:
     return f"{interval(mean_interval(epochs), 1)} ({count})" if epochs else f"{NONE} ({count})"
 
 
-def _rates(results: Sequence[Result]) -> str:
-    arrangements = learning_rates(results)
+def rates(found: Findings) -> Iterator[Section]:
+    """What rates each arrangement was trained at, and the highest usable one; nothing where each has but one."""
+    arrangements = learning_rates(found.planned)
     if not arrangements:
-        return ""
+        return
     head = ["each · end · head", "`activation`", "rates: mean validation accuracy, %", "highest usable rate"]
     note = (
         "Rows that differ in nothing but `optimizer.lr`. A rate is usable if every seed finished and the mean"
@@ -45,7 +45,8 @@ def _rates(results: Sequence[Result]) -> str:
         " arrangement reaches at any of its rates; none is where that best gets less than"
         f" {number(LEARNS, 0, 100)} % of the way from guessing to 100 %."
     )
-    return f"## Usable learning rates\n\n{table(head, map(_rates_line, arrangements), numbers_from=3)}\n\n{note}"
+    lines = map(_rates_line, arrangements)
+    yield Section("Usable learning rates", [Words(table(head, lines, numbers_from=3)), Words(note)])
 
 
 def _rates_line(rates: Rates) -> list[str]:

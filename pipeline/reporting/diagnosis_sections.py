@@ -1,19 +1,35 @@
-"""The report's sections on what the stage `diagnose` measures, a function per section; empty where nothing applies."""
+"""The sections on what the stage `diagnose` measures; none where nothing applies."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
 
+import numpy as np
+
+from pipeline.findings.findings import Findings
 from pipeline.findings.measured import Result
 from pipeline.findings.stats import mean_interval, paired_difference
-from pipeline.findings.wording import MOST_PANELS, NONE, interval, marked, number, table
+from pipeline.findings.wording import MOST_PANELS, NONE, interval, marked, named, number, table
+from pipeline.reporting import charts
+from pipeline.reporting.curve_sections import SHOWN
+from pipeline.reporting.panels import aligned, summarize
+from pipeline.reporting.section import Picture, Section, Words, chart
+from pipeline.reporting.shift_chart import COLUMNS, shift_figure
 
-SHIFT_FIGURE = "shift"
-"""Name of the file of the shift by layer."""
-
-
-def sections(study: str, results: Sequence[Result]) -> list[str]:
-    """All sections of a study, in the order of the report."""
-    return [_shift(study, results), _statistics(results), _modes(results), _company(results)]
+SHIFT_NOTE = (
+    "The shift of a batch norm is max(real / moving, moving / real). Moving is the mean over channels of the variance"
+    " that it learned in training, its running variance; real is the same moving average taken in test mode over the"
+    " training images with their augmentation, while all norms normalize with their running statistics (Li et al. 2018,"
+    " arXiv 1801.05134). A norm's shift contains what the norms before it hand on, which multiplies along the network;"
+    " its *own shift* is what is left where the norms before it are given exact statistics first. Without dropout a"
+    " shift is not quite 1: the running variance still holds batches of older weights.\n\n"
+    "A formula applies where dropout stands directly before the norm (a) or before the weights whose output the norm"
+    " takes (b). It knows of the nearest dropout only, so compare it with the own shift. Formula (b) takes one mean,"
+    " one variance and one correlation for all inputs of a unit; the last column gives each input its own. Means over"
+    " seeds are geometric, with 95 % intervals of the logarithm, since shifts multiply. The published range is over"
+    " networks, as far as the publication gives one."
+)
 
 
 def _values(result: Result, column: str) -> dict[int, float]:
@@ -37,47 +53,46 @@ def _geometric(values: Mapping[int, float], digits: int) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def shifted(results: Sequence[Result]) -> list[Result]:
-    """The rows that have batch norms and were diagnosed."""
-    return [result for result in results if result.diagnosis and result.diagnosis.shifts("ratio")]
-
-
-def shift_words(results: Sequence[Result]) -> str:
-    """The table of the variance shift, and what it says.
-
-    Args:
-        results: rows that `shifted` gives.
-    """
-    head = ["row", "shift, mean over layers", "alone", "published", "layers with a formula", "their shift", "alone"]
-    head += ["formula", "formula, each input its own"]
-    note = (
-        "The shift of a batch norm is max(real / moving, moving / real), where moving is the mean over channels of its"
-        " running variance, and real the same moving average taken in test mode over the training images with their"
-        " augmentation, all norms normalizing with their running statistics (Li et al. 2018, arXiv 1801.05134). So a"
-        " norm's shift contains what the norms before it hand on, which multiplies along a stack without shortcuts;"
-        " alone is without that, all norms before it having exact statistics. Without dropout a shift is not quite 1:"
-        " the running variance still holds batches of older weights. A formula applies where dropout stands directly"
-        " before the norm (a) or before the weights whose output it takes (b); it speaks of the nearest dropout alone,"
-        " and takes the moments of its inputs, like alone, with all norms before it exact."
-        " Formula (b) takes one mean, one variance and one correlation for all inputs of a unit; the last column gives"
-        " each input its own. Means over seeds are geometric, with 95 % intervals of the logarithm, since shifts"
-        " multiply. The published range is over networks, as far as the publication gives one."
+def shift(found: Findings) -> Iterator[Section]:
+    """By how much each batch norm meets another variance in test mode than training left it."""
+    rows = [result for result in found.planned if result.diagnosis and result.diagnosis.shifts("ratio")]
+    if not rows:
+        return
+    head = ["row", "shift, mean over layers", "own shift", "published", "layers with a formula", "their shift"]
+    head += ["their own shift", "formula", "formula, each input its own"]
+    text = (
+        "Variance in test mode by that which training left, means over the seeds, for each batch norm in network order;"
+        " bands hold 90 % of the channels. Under 1, a norm meets less variance than it divides by. Dashed: its own"
+        " shift, where the norms before it have exact statistics."
     )
-    return f"{table(head, map(_shift_line, results))}\n\n{note}"
+    many = f" of the first {MOST_PANELS}" if len(rows) > MOST_PANELS else ""
+    alt = f"Variance in test mode by variance in training, by layer, a panel per row{many}"
+    picture = Picture(found.path("shift"), alt, partial(_draw, rows[:MOST_PANELS]))
+    series = [line for row, result in enumerate(rows) for line in _ratios(row, result)]
+    measures = [{"label": "variance, test mode / training", "scale": "ratio", "series": series}]
+    data = {"x": "batch norm", "rows": [named(result) for result in rows], "shown": SHOWN, "points": True}
+    drawn = chart("curves", "Variance shift by layer", text, data | {"measures": measures}, picture, Words(text))
+    yield Section("Variance shift", [Words(table(head, map(_shift_line, rows))), Words(SHIFT_NOTE), drawn])
 
 
-def _shift(study: str, results: Sequence[Result]) -> str:
-    found = shifted(results)
-    if not found:
-        return ""
-    many = f" of the first {MOST_PANELS}" if len(found) > MOST_PANELS else ""
-    figure = (
-        "Variance in test mode by that which training left, for each batch norm in network order, a panel per"
-        f" row{many}. Under 1: the norm meets less variance than it divides by. Line: mean over the seeds; band:"
-        " quantiles .05 to .95 of the channels. Dashed: alone. Diamonds: the formula."
-    )
-    picture = f"![Variance in test mode by variance in training, by layer]({study}/{SHIFT_FIGURE}.svg)"
-    return "\n\n".join(["## Variance shift", shift_words(found), picture, figure])
+def _ratios(row: int, result: Result) -> Iterator[dict[str, Any]]:
+    """A row's shift, its own shift and what the formula predicts, as lines by layer."""
+    assert result.diagnosis
+    low, high = (summarize(aligned(result.diagnosis.by_layer(column)))[0].tolist() for column in ("q05", "q95"))
+    for kind, column in (("measured", "ratio"), ("own shift", "ratio_alone"), ("formula", "predicted")):
+        mean = summarize(aligned(result.diagnosis.by_layer(column)))[0]
+        if np.isfinite(mean).any():
+            line = {"row": row, "kind": kind, "x": list(range(1, len(mean) + 1)), "mean": mean.tolist()}
+            yield line | ({"low": low, "high": high} if kind == "measured" else {})
+
+
+def _draw(rows: list[Result]) -> str:
+    shown = {
+        named(row): {column: aligned(row.diagnosis.by_layer(column)) for column in COLUMNS}
+        for row in rows
+        if row.diagnosis
+    }
+    return charts.svg(lambda: shift_figure(shown))
 
 
 def _shift_line(result: Result) -> list[str]:
@@ -91,10 +106,11 @@ def _shift_line(result: Result) -> list[str]:
     return line + [_geometric(result.diagnosis.shifts(column, predicted_only=True), 3) for column in columns]
 
 
-def _statistics(results: Sequence[Result]) -> str:
-    again = [result for result in results if _values(result, "test_loss_exact")]
+def statistics(found: Findings) -> Iterator[Section]:
+    """What wrong statistics of batch norms cost: accuracy and loss before and after they are taken again."""
+    again = [result for result in found.planned if _values(result, "test_loss_exact")]
     if not again:
-        return ""
+        return
     head = ["row", "test error, %", "moving", "exact", "exact − before, points"]
     head += ["test loss, nats", "moving", "exact", "loss that goes away, nats", "share of the loss, %"]
     note = (
@@ -104,7 +120,8 @@ def _statistics(results: Sequence[Result]) -> str:
         " explain. Differences are paired by seed; the share is that of the means. Numbers are computed in float32."
         " Selection was over before this was measured; the same for validation images is in `diagnosis/`."
     )
-    return f"## Statistics run again in test mode\n\n{table(head, map(_statistics_line, again))}\n\n{note}"
+    lines = map(_statistics_line, again)
+    yield Section("Statistics taken again, without dropout", [Words(table(head, lines)), Words(note)])
 
 
 def _statistics_line(result: Result) -> list[str]:
@@ -119,35 +136,38 @@ def _statistics_line(result: Result) -> list[str]:
     return [*line, *(_mean(loss[how], 4) for how in hows), interval(gone, 4, sign=True), number(share, 1, 100)]
 
 
-def _modes(results: Sequence[Result]) -> str:
-    both = [result for result in results if _values(result, "train_accuracy_train")]
+def modes(found: Findings) -> Iterator[Section]:
+    """What dropout and the statistics of the batch do to the images that a row has learned."""
+    both = [result for result in found.planned if _values(result, "train_accuracy_train")]
     if not both:
-        return ""
+        return
     head = ["row", "test mode, accuracy, %", "training mode, accuracy, %", "difference, points"]
     head += ["test mode, loss, nats", "training mode, loss, nats"]
-    lines = []
-    for result in both:
-        found = {
-            (what, mode): _values(result, f"train_{what}_{mode}")
-            for what in ("accuracy", "loss")
-            for mode in ("eval", "train")
-        }
-        difference = paired_difference(found["accuracy", "train"], found["accuracy", "eval"])
-        line = [marked(result), *(_mean(found["accuracy", mode], 2, 100) for mode in ("eval", "train"))]
-        line.append(interval(difference, 2, 100, sign=True))
-        lines.append([*line, *(_mean(found["loss", mode], 4) for mode in ("eval", "train"))])
     note = (
         "The training images without augmentation and the weights that were tested, once in test mode and once as"
         " training sees them: dropout at work, batch norm with the statistics of the batch."
     )
-    return f"## Training mode against test mode\n\n{table(head, lines)}\n\n{note}"
+    yield Section("Training mode against test mode", [Words(table(head, map(_modes_line, both))), Words(note)])
 
 
-def _company(results: Sequence[Result]) -> str:
-    kept = [result for result in results if _values(result, "company_sd")]
+def _modes_line(result: Result) -> list[str]:
+    values = {
+        (what, mode): _values(result, f"train_{what}_{mode}")
+        for what in ("accuracy", "loss")
+        for mode in ("eval", "train")
+    }
+    difference = paired_difference(values["accuracy", "train"], values["accuracy", "eval"])
+    line = [marked(result), *(_mean(values["accuracy", mode], 2, 100) for mode in ("eval", "train"))]
+    line.append(interval(difference, 2, 100, sign=True))
+    return [*line, *(_mean(values["loss", mode], 4) for mode in ("eval", "train"))]
+
+
+def company(found: Findings) -> Iterator[Section]:
+    """How far a prediction depends on the other images of its batch, where batches are normalized."""
+    kept = [result for result in found.planned if _values(result, "company_sd")]
     if not kept:
-        return ""
-    head = ["row", "`batch`", "deviation of the true class's probability, points", "other class than usual, %"]
+        return
+    head = ["row", "`batch`", "spread of the true class's probability, points", "other class than usual, %"]
     lines = [
         [
             marked(result),
@@ -163,4 +183,4 @@ def _company(results: Sequence[Result]) -> str:
         " deviation of the true class's probability over the batches that an image was in, and the share of them in"
         " which the predicted class is not the image's most frequent one, means over images."
     )
-    return f"## The company that an image keeps\n\n{table(head, lines)}\n\n{note}"
+    yield Section("How far a prediction depends on the rest of its batch", [Words(table(head, lines)), Words(note)])

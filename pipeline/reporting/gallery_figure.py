@@ -2,7 +2,6 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +60,9 @@ class Band:
         return self.head + LINE * min(len(self.exhibits[0].said), MOST_ROWS) + GAP
 
 
-def gallery_figure(galleries: Sequence[Gallery]) -> Figure:
-    """One band below another: first images, disputed images, and so on for each data set."""
-    bands = [band for gallery in galleries for band in _bands(gallery, named=len(galleries) > 1)]
+def gallery_figure(gallery: Gallery) -> Figure:
+    """One band below another: first images, then disputed images."""
+    bands = _bands(gallery)
     height = TITLE + GAP + sum(band.height for band in bands)
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -78,16 +77,15 @@ def gallery_figure(galleries: Sequence[Gallery]) -> Figure:
     return figure
 
 
-def _bands(gallery: Gallery, named: bool) -> list[Band]:
-    bands = []
+def _bands(gallery: Gallery) -> list[Band]:
+    bands: list[Band] = []
     for title, exhibits in (
         ("First test image of each class", gallery.first),
         ("Test image of each class on which the rows disagree most", gallery.disputed),
     ):
         size = math.ceil(len(exhibits) / max(1, math.ceil(len(exhibits) / COLUMNS)))  # bands of even length
-        for start in range(0, len(exhibits), max(1, size)):
-            text = f"{title}, data set {gallery.dataset}" if named else title
-            bands.append(Band("" if start else text, exhibits[start : start + size]))
+        starts = range(0, len(exhibits), max(1, size))
+        bands += [Band("" if start else title, exhibits[start : start + size]) for start in starts]
     return bands
 
 

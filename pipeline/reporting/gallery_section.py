@@ -1,10 +1,16 @@
-"""The gallery in the Markdown report, beside its figure."""
+"""The gallery: some test images with what every row takes them for."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
+from pipeline.findings.findings import Findings
 from pipeline.findings.gallery import MOST_CLASSES, MOST_ROWS, Exhibit, Gallery
 from pipeline.findings.wording import NONE, cell, table
+from pipeline.reporting import charts
+from pipeline.reporting.gallery_figure import gallery_figure
+from pipeline.reporting.section import Part, Picture, Section, Words, exhibits, picture
 
 RULE = (
     "Chosen by rule: of each class the first test image, and the one on which the rows disagree most, that is, with the"
@@ -13,21 +19,33 @@ RULE = (
 )
 
 
-def gallery_section(study: str, galleries: Sequence[Gallery]) -> str:
+def gallery(found: Findings) -> Iterator[Section]:
     """Text, figure and a table for each data set; nothing where there is no gallery."""
-    if not galleries:
-        return ""
+    if not found.galleries:
+        return
     text = RULE
-    if left_out := max(gallery.left_out for gallery in galleries):
+    if left_out := max(gallery.left_out for gallery in found.galleries):
         text += f" The first {MOST_CLASSES} classes are shown, {left_out} more are not."
-    if (hidden := max(len(gallery.first[0].said) for gallery in galleries) - MOST_ROWS) > 0:
+    if (hidden := max(len(gallery.first[0].said) for gallery in found.galleries) - MOST_ROWS) > 0:
         text += f" The figure leaves out the last {hidden} rows of the ranking; they vote all the same."
-    alt = "Test images with what each row takes them for, and how confidently"
-    parts = ["## Gallery", text, f"![{alt}]({study}/gallery.svg)"]
-    for gallery in galleries:
-        parts += [f"Data set `{gallery.dataset}`:"] if len(galleries) > 1 else []
-        parts.append(_table(gallery))
-    return "\n\n".join(parts)
+    yield Section("Gallery", [Words(text), *(part for shown in found.galleries for part in _parts(found, shown))])
+
+
+def _parts(found: Findings, shown: Gallery) -> Iterator[Part]:
+    on = found.on(shown.dataset)
+    alt = f"Test images{on} with what each row takes them for, and how confidently"
+    instead = Picture(found.path("gallery", shown.dataset), alt, partial(_draw, shown)), Words(_table(shown))
+    yield exhibits(f"The first test image of each class{on}", _exhibits(shown.first), *instead)
+    if shown.disputed:
+        yield exhibits(f"The most disputed test image of each class{on}", _exhibits(shown.disputed))
+
+
+def _exhibits(shown: list[Exhibit]) -> list[dict[str, Any]]:
+    return [{"picture": picture(exhibit.pixels), "exhibit": exhibit} for exhibit in shown]
+
+
+def _draw(shown: Gallery) -> str:
+    return charts.svg(lambda: gallery_figure(shown))
 
 
 def _table(gallery: Gallery) -> str:

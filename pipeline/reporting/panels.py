@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from pipeline.reporting.charts import BLUE, GREEN, GREY, VERMILLION, WIDTH, Numbers
+from pipeline.reporting.charts import BLUE, GREEN, GREY, QUIET, VERMILLION, WIDTH, Numbers
 
 LINES: dict[str, tuple[str, Literal[":", "-"]]] = {
     "training": (VERMILLION, ":"),
@@ -128,7 +128,7 @@ def limit(axes: Axes, limits: Limits) -> None:
 
 def _draw_panel(axes: Axes, panel: Panel, others: Sequence[Panel]) -> None:
     if not any(values.size for values in panel.curves.values()):
-        axes.text(0.5, 0.5, "no run finished", transform=axes.transAxes, ha="center", va="center", color="#666666")
+        axes.text(0.5, 0.5, "no run finished", transform=axes.transAxes, ha="center", va="center", color=QUIET)
         return
     references = [other.curves["validation"] for other in others if "validation" in other.curves]
     # One line with gaps: as lines of their own they would double the file.
@@ -178,7 +178,7 @@ def _rising(panels: Sequence[Panel]) -> Limits:
     floor = min(np.quantile(np.concatenate(known), FIRST_EPOCHS), *(mean[-1] for mean in known))
     ceiling = max(float(np.nanmax(high)) for _, _, high in curves if np.isfinite(high).any())
     room = 0.05 * (ceiling - floor or 1.0)
-    return Limits(floor - room, ceiling + room)
+    return Limits(floor - room, min(ceiling + room, 1.0 if ceiling <= 1 else 100.0))
 
 
 def _falling(panels: Sequence[Panel]) -> Limits:
@@ -206,7 +206,7 @@ def _curves_legend(panels: Sequence[Panel]) -> list[Artist]:
         label = f"{kind}, mean over seeds" if several else kind
         handles.append(Line2D([], [], color=LINES[kind][0], linestyle=LINES[kind][1], label=label))
     if several:
-        handles.append(Patch(color="#888888", alpha=0.35, linewidth=0, label="min–max over seeds"))
+        handles.append(Patch(color=QUIET, alpha=0.35, linewidth=0, label="lowest to highest seed"))
     if "validation" in kinds and len(panels) > 1:
         handles.append(Line2D([], [], color=GREY, linewidth=1, label="other rows, validation"))
     return handles

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pipeline.reporting.charts import BLUE, GREEN, VERMILLION, Numbers
+from pipeline.reporting.charts import BLUE, GREEN, INK, PAPER, VERMILLION, Numbers
 from pipeline.reporting.panels import logarithmic, panel_grid, summarize
 
 Ratios = Mapping[str, Numbers]
@@ -38,21 +38,21 @@ def shift_figure(rows: Mapping[str, Ratios]) -> Figure:
 def _draw(axes: Axes, ratios: Ratios) -> None:
     mean = {column: summarize(values)[0] for column, values in ratios.items()}
     places = np.arange(1, len(mean["ratio"]) + 1)
-    axes.axhline(1, color="black", linewidth=0.8)
+    axes.axhline(1, color=INK, linewidth=0.8)
     axes.fill_between(places, mean["q05"], mean["q95"], color=BLUE, alpha=0.18, linewidth=0)
     axes.plot(places, mean["ratio_alone"], color=GREEN, linestyle="--", linewidth=1.2)
     axes.plot(places, mean["ratio"], "o-", color=BLUE, markersize=3.5, linewidth=1.4)
-    axes.plot(places, mean["predicted"], "D", markeredgecolor=VERMILLION, markerfacecolor="white", markersize=4.5)
+    axes.plot(places, mean["predicted"], "D", markeredgecolor=VERMILLION, markerfacecolor=PAPER, markersize=4.5)
 
 
 def _legend(rows: Sequence[Ratios]) -> list[Line2D | Patch]:
     several = any(len(row["ratio"]) > 1 for row in rows)
     handles = [
         Line2D([], [], color=BLUE, marker="o", markersize=3.5, label="mean over seeds" if several else "measured"),
-        Patch(color=BLUE, alpha=0.3, linewidth=0, label="channels, .05 to .95"),
-        Line2D([], [], color=GREEN, linestyle="--", label="alone"),
+        Patch(color=BLUE, alpha=0.3, linewidth=0, label="90 % of the channels"),
+        Line2D([], [], color=GREEN, linestyle="--", label="own shift"),
     ]
     if any(np.isfinite(row["predicted"]).any() for row in rows):
-        diamond = {"marker": "D", "markersize": 4.5, "markeredgecolor": VERMILLION, "markerfacecolor": "white"}
+        diamond = {"marker": "D", "markersize": 4.5, "markeredgecolor": VERMILLION, "markerfacecolor": PAPER}
         handles.append(Line2D([], [], linestyle="", label="formula", **diamond))
     return handles

@@ -10,13 +10,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from pipeline.params.tuning import Parameter
-from pipeline.reporting.charts import BLUE, GREY, VERMILLION, WIDTH
+from pipeline.reporting.charts import BLUE, GREY, PAPER, VERMILLION, WIDTH
 from pipeline.reporting.panels import Limits, limit, logarithmic, panel_grid
 from pipeline.tuning.budget import best_of, counted
 
 MARKS = {
     "complete": {"marker": "o", "color": BLUE, "markersize": 4},
-    "pruned": {"marker": "o", "color": BLUE, "markersize": 4, "markerfacecolor": "white"},
+    "pruned": {"marker": "o", "color": BLUE, "markersize": 4, "markerfacecolor": PAPER},
     "failed": {"marker": "x", "color": VERMILLION, "markersize": 5},
 }
 """How trials of each state are drawn."""

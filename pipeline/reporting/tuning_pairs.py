@@ -1,6 +1,6 @@
-"""The report's sections on what tuning changes: rows tuned beside the same rows untuned, and their order."""
+"""What the section on tuning says of what it changes: rows tuned beside the same rows untuned, and their order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -8,6 +8,7 @@ from pipeline.findings.measured import Result
 from pipeline.findings.stats import Estimate, paired_difference
 from pipeline.findings.wording import interval, marked, table
 from pipeline.params.quantities import ACCURACY
+from pipeline.reporting.section import Section, Words
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,13 @@ class Pair:
     tuned: Result
 
 
-def sections(results: Sequence[Result]) -> list[str]:
-    """The sections of a study, in the order of the report."""
+def sections(results: Sequence[Result]) -> Iterator[Section]:
+    """Nothing where no row is there both ways."""
     found = pairs(results)
-    question = "Does the order of the rows change with tuning"
-    told = [f"**{question}{_on(group, found)}?** {order(group)}" for group in _groups(found)]
-    return [_beside(found), *told]
+    if found:
+        question = "Does the order of the rows change with tuning"
+        told = (f"**{question}{_on(group, found)}?** {order(group)}" for group in _groups(found))
+        yield Section("Tuned beside untuned", [Words(_beside(found)), *map(Words, told)])
 
 
 def pairs(results: Sequence[Result]) -> list[Pair]:
@@ -53,7 +55,7 @@ def order(group: Sequence[Pair]) -> str:
     before = sorted(group, key=lambda pair: -pair.untuned.accuracy.mean)
     after = sorted(group, key=lambda pair: -pair.tuned.accuracy.mean)
     ranked = [[pair.untuned for pair in before], [pair.tuned for pair in after]]
-    names = [" > ".join(f"`{result.name}`" for result in results) for results in ranked]
+    names = [" > ".join(f"`{result.label}`" for result in results) for results in ranked]
     swapped = [(first, second) for first, second in combinations(before, 2) if after.index(first) > after.index(second)]
     if not swapped:
         return f"No: by mean test accuracy it is {names[0]} untuned and {names[1]} tuned."
@@ -75,7 +77,7 @@ def _swap(first: Pair, second: Pair) -> str:
         (False, True): "but only the tuned difference excludes zero",
         (False, False): "but neither difference excludes zero",
     }[settled[0], settled[1]]
-    return f"`{first.tuned.name}` against `{second.tuned.name}`: {shown} points tuned, {verdict}"
+    return f"`{first.tuned.label}` against `{second.tuned.label}`: {shown} points tuned, {verdict}"
 
 
 def _excludes_zero(difference: Estimate) -> bool:
@@ -83,8 +85,6 @@ def _excludes_zero(difference: Estimate) -> bool:
 
 
 def _beside(found: Sequence[Pair]) -> str:
-    if not found:
-        return ""
     head = ["untuned", "tuned", "test accuracy, %, untuned", "tuned", "paired difference, points"]
     head += ["test loss, nats, untuned", "tuned", "paired difference"]
     lines = []
@@ -95,4 +95,4 @@ def _beside(found: Sequence[Pair]) -> str:
             line += [interval(result.estimate(column), digits, scale) for result in (pair.untuned, pair.tuned)]
             line.append(interval(difference, digits, scale, sign=True))
         lines.append(line)
-    return f"### Tuned beside untuned\n\n{table(head, lines, numbers_from=2)}"
+    return table(head, lines, numbers_from=2)

@@ -1,43 +1,35 @@
-"""The report's sections on rows whose values were tuned; none where a study has none."""
+"""The section on rows whose values were tuned; none where a study has none."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
+from matplotlib.figure import Figure
+
+from pipeline.findings.findings import Findings
 from pipeline.findings.measured import Result
 from pipeline.findings.wording import NONE, cell, marked, number, percent, table
-from pipeline.reporting import tuning_pairs
+from pipeline.reporting import charts, tuning_pairs
+from pipeline.reporting.section import Part, Picture, Section, Words
+from pipeline.reporting.tuning_charts import Search, budget_figure, trials_figure
 from pipeline.tuning import search
 from pipeline.tuning.budget import best_of, counted
 from pipeline.tuning.tuned import Trial, Tuned
 
-if TYPE_CHECKING:
-    from pipeline.reporting.tuning_charts import Search
-
 BUDGETS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 """Numbers of trials for which the expected best score is shown."""
 
-BUDGET_FIGURE, TRIALS_FIGURE = "budget", "tuning"
-"""Files of the figures."""
 
-
-def sections(study: str, results: Sequence[Result]) -> list[str]:
-    """All sections of a study, in the order of the report.
-
-    Args:
-        study: its name.
-        results: of its rows, in the order of the plan.
-    """
+def tuning(found: Findings) -> Iterator[Section]:
+    """How values were chosen, what they are, and what the choice cost."""
+    results = found.planned
     tuned = tunings(results)
-    if not tuned:
-        return []
-    return [
-        f"## Tuning\n\n{_protocol(tuned)}",
-        *tuning_pairs.sections(results),
-        _chosen(tuned),
-        _trials(study),
-        _budget(study, tuned),
-        _cost(results),
-    ]
+    if tuned:
+        yield Section("What was searched", [Words(_protocol(tuned))])
+        yield from tuning_pairs.sections(results)
+        yield Section("Chosen values", [Words(_chosen(tuned))])
+        yield Section("Trials", _trials(found, results))
+        yield Section("Expected best score by budget", _budget(found, tuned))
+        yield Section("Cost, tuning included", [Words(_cost(results))])
 
 
 def tunings(results: Sequence[Result]) -> list[tuple[Result, Tuned]]:
@@ -52,17 +44,15 @@ def score(result: Result, trial: Trial) -> float:
     return chance if trial.score is None else trial.score
 
 
-def searches(results: Sequence[Result]) -> "dict[str, Search]":
+def searches(results: Sequence[Result]) -> dict[str, Search]:
     """What the figures show, by row."""
-    from pipeline.reporting.tuning_charts import Search
-
     found = {}
     for result, tuning in tunings(results):
         spec, trials = tuning.planned.tuning, tuning.trials
         values = {path: [trial.values[path] for trial in trials] for path in tuning.best.values}
         label = {"val_loss": "validation loss, nats", "val_accuracy": "validation accuracy"}[spec.objective]
         scores, states = [score(result, trial) for trial in trials], [trial.state for trial in trials]
-        found[result.name] = Search(scores, states, values, spec.space, spec.objective == "val_loss", label)
+        found[result.label] = Search(scores, states, values, spec.space, spec.objective == "val_loss", label)
     return found
 
 
@@ -111,7 +101,7 @@ def _chosen(tuned: Sequence[tuple[Result, Tuned]]) -> str:
     )
     told = f"\n\nFailed trials: {failures}." if failures else ""
     lines = [_choice(result, tuning) for result, tuning in tuned]
-    return f"### Chosen values\n\n{table(head, lines, numbers_from=4)}\n\n{note}{told}"
+    return f"{table(head, lines, numbers_from=4)}\n\n{note}{told}"
 
 
 def _choice(result: Result, tuning: Tuned) -> list[str]:
@@ -129,16 +119,21 @@ def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _trials(study: str) -> str:
+def _trials(found: Findings, results: Sequence[Result]) -> list[Part]:
     alt = "Scores of all trials, by trial and by the value of each parameter"
     note = (
         "Left: scores in the order of the trials, with the best so far. Right: the same scores by the value of each"
         " parameter. Pruned trials stand where they had come to, failed ones where guessing is."
     )
-    return f"### Trials\n\n![{alt}]({study}/{TRIALS_FIGURE}.svg)\n\n{note}"
+    picture = Picture(found.path("tuning"), alt, partial(_draw, results, trials_figure))
+    return [picture, Words(note)]
 
 
-def _budget(study: str, tuned: Sequence[tuple[Result, Tuned]]) -> str:
+def _draw(results: Sequence[Result], figure: Callable[[dict[str, Search]], Figure]) -> str:
+    return charts.svg(lambda: figure(searches(results)))
+
+
+def _budget(found: Findings, tuned: Sequence[tuple[Result, Tuned]]) -> list[Part]:
     most = max(len(tuning.trials) for _, tuning in tuned)
     budgets = sorted({*(n for n in BUDGETS if n < most), most})
     head = ["row", *(f"{n} trial{'s' if n > 1 else ''}" for n in budgets)]
@@ -150,8 +145,9 @@ def _budget(study: str, tuned: Sequence[tuple[Result, Tuned]]) -> str:
         " these trials in it. Trials of a sampler that learns (tpe, gp) are not"
         " exchangeable: the first of them are worse than the draws here."
     )
-    picture = f"![Expected best score by the number of trials, a panel per row]({study}/{BUDGET_FIGURE}.svg)"
-    return f"### Expected best score by budget\n\n{table(head, lines)}\n\n{note}\n\n{picture}"
+    alt = "Expected best score by the number of trials, a panel per row"
+    picture = Picture(found.path("budget"), alt, partial(_draw, found.planned, budget_figure))
+    return [Words(f"{table(head, lines)}\n\n{note}"), picture]
 
 
 def _expected(result: Result, tuning: Tuned, n: int) -> str:
@@ -177,7 +173,7 @@ def _cost(results: Sequence[Result]) -> str:
         "All seeds together. An image counts each time that it is trained on. Seconds depend on the machine and are in"
         " MLflow."
     )
-    return f"### Cost, tuning included\n\n{table(head, lines)}\n\n{note}"
+    return f"{table(head, lines)}\n\n{note}"
 
 
 def _training(result: Result) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from outputs import shown
 
 from pipeline import claims, paths
 from pipeline.errors import UserError
@@ -18,7 +19,7 @@ from pipeline.params.planned import PlannedClaim
 from pipeline.params.quantities import QUANTITIES, quantity
 from pipeline.params.reading import read_params
 from pipeline.params.rows import Row
-from pipeline.reporting import claims_section
+from pipeline.reporting import claims_section, comparison_sections, reading_sections
 from pipeline.reporting.interval_plot import COLOURS, WIDTH, Line, interval_plot
 
 MakeRow = Callable[..., Row]
@@ -162,7 +163,7 @@ def test_the_unpaired_interval_stands_beside(measure: Measure) -> None:
     assert part.unpaired is not None and part.unpaired.half_width is not None and part.estimate.half_width is not None
     assert part.unpaired.mean == pytest.approx(0.1)
     assert part.unpaired.half_width > 5 * part.estimate.half_width
-    assert "Unpaired it would be +10.00 points (" in claims_section.claims_section("s", [together])
+    assert "Unpaired it would be +10.00 points (" in shown(claims_section.evidence, verdicts=[together])
 
 
 def test_more_claims_need_more_evidence(measure: Measure) -> None:
@@ -206,7 +207,7 @@ def test_an_unknown_quantity_is_none(name: str) -> None:
     assert quantity(name) is None
 
 
-def test_the_section_shows_each_claim(measure: Measure, tmp_path: Path) -> None:
+def test_the_section_shows_each_claim(measure: Measure) -> None:
     """Broken: a verdict, its numbers or its picture would be missing from the report."""
     tests = {
         "one": "accuracy: high > low",
@@ -217,21 +218,20 @@ def test_the_section_shows_each_claim(measure: Measure, tmp_path: Path) -> None:
         name: PlannedClaim(says=f"{name} | x.", source="A|B", tested="T.", test=test) for name, test in tests.items()
     }
     verdicts = judge(planned, measure({"high": HIGH, "low": LOW, "mixed": MIXED}))
-    text = claims_section.claims_section("s", verdicts)
-    assert "\n3 claims: 1 supported, 1 contradicted, 1 not run.\n" in text
-    assert r"| **supported** | one \| x. | +10.00 points (+8.67 to +11.33) | ![supported: +10.00 points" in text
-    assert "| **not run** | three" in text
+    text = shown(claims_section.claims, verdicts=verdicts)
+    assert "\n3 claims made elsewhere, tested here: 1 supported, 1 contradicted, 1 not run. " in text
+    assert r"1. **✓ supported**: one \| x. +10.00 points (+8.67 to +11.33)." in text
+    assert r"3. **– not run**: three \| x. no results of none." in text
+    text = shown(claims_section.evidence, verdicts=verdicts)
+    assert "| 1 | ![supported: +10.00 points" in text
     assert "Test accuracy, points: `high` 91.50 ± 1.10, `low` 81.50 ± 1.10. 100 % of 6 seeds are in its favour" in text
     assert "No results of none." in text
-    assert "- `one`, supported. A\\|B. Tested: T. `accuracy: high > low`." in text
-    at = claims_section.claims_section("s", verdicts, [5, 10]).splitlines()[-1]
+    assert "`one`, supported. A\\|B. Tested: T. `accuracy: high > low`." in text
+    at = shown(reading_sections.reading, verdicts=verdicts, looks=[5, 10]).splitlines()[-1]
     assert at == "They are judged at 5, 10 seeds, each time at 2.5 % and not 5 %."
-    claims_section.draw(verdicts, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["claim-one.svg", "claim-two.svg"]
     assert re.findall(r"s/(claim-\w+\.svg)", text) == ["claim-one.svg", "claim-two.svg"]
-    lead = "3 claims made elsewhere: 1 supported, 1 contradicted, 1 not run. Contradicted: two | x."
-    assert claims_section.lead(verdicts) == lead
-    assert claims_section.claims_section("s", []) == claims_section.lead([]) == ""
+    assert claims_section.draw(verdicts[0]).startswith("<svg")
+    assert shown(claims_section.claims) == shown(claims_section.evidence) == ""
 
 
 SEEDS = {
@@ -303,9 +303,11 @@ def test_rows_that_make_a_table_are_found(spelled: bool, measure: Measure) -> No
     assert {cell: result.name for cell, result in found.items()} == {
         "neither": "plain", "first": "bn", "second": "dropout", "both": "both",
     }  # fmt: skip
-    text = comparisons.comparisons([sorted(results, key=lambda result: -shares[result.name][0])])
+    ranked = sorted(results, key=lambda result: -shares[result.name][0])
+    text = shown(comparison_sections.two_way_table, ranked)
     (line,) = re.findall(r"^\| `plain`, `bn`, `dropout`, `both` \| (\S+) .* \| (\S+) .* \| (\S+) .* \|$", text, re.M)
     assert line == ("+7.00", "+17.00", "−6.00")
+    text = shown(comparison_sections.robust, ranked)
     assert "| `both` | 74.50 (74.00 to 75.00) | 74.50 (74.00 to 75.00) | – |" in text
     assert "| `bn` | 60.50 (60.00 to 61.00) | 60.50 (60.00 to 61.00) | 0.00 (0.00 to 0.00) |" in text
 

@@ -1,5 +1,6 @@
 """Epochs to an accuracy, usable learning rates, and the report's sections on them and on the diagnosis."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from math import nan
@@ -7,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outputs import shown
 
 from pipeline.errors import UserError
 from pipeline.findings.convergence import learning_rates
 from pipeline.findings.diagnosed import Diagnosed, read
+from pipeline.findings.findings import Findings
 from pipeline.findings.measured import Result, Run, with_rates
 from pipeline.params.planned import PlannedStudy
 from pipeline.params.quantities import QUANTITIES, epochs_to
 from pipeline.params.rows import Row
 from pipeline.params.studies import Study
-from pipeline.report import _ratios
-from pipeline.reporting import convergence_sections, diagnosis_sections, shift_chart
-from pipeline.reporting.charts import save_svg, style
+from pipeline.reporting import convergence_sections, diagnosis_sections
 
 
 def make_result(
@@ -74,7 +75,7 @@ def test_only_rows_that_differ_in_the_rate_alone_are_compared() -> None:
     rows = [at(0.1, [0.9]), at(1.0, [0.1], activation="sigmoid"), at(1.0, [0.8], seeds=[7]), at(0.5, [0.9], batch=16)]
     (rates,) = learning_rates(with_rates(rows))
     assert [result.name for result in rates.results.values()] == ["r0.1", "r1"]
-    (_, section) = convergence_sections.sections([], with_rates(rows))
+    section = shown(convergence_sections.rates, with_rates(rows))
     assert "| `conv bn act · pool · dense act` | relu | 0.1: 90.00; 1: 80.00 |" in section
 
 
@@ -92,7 +93,7 @@ def test_targets_are_counted_over_the_runs_that_reach_them() -> None:
     """Broken: a row that misses a target, or failed, would look fast."""
     curves = [[0.1, 0.6, 0.7], [0.5, 0.4, 0.7]]
     rows = [make_result("a", [0.7, 0.7, None], curves), make_result("dead", [None])]
-    section, _ = convergence_sections.sections([0.5, 0.65, 0.9], rows)
+    section = shown(convergence_sections.epochs, rows, targets=[0.5, 0.65, 0.9])
     assert "| `a` | 1.5 ± 6.4 (2 of 3) | 3.0 ± 0.0 (2 of 3) | – (0 of 3) |" in section
     assert "| `dead` | – (0 of 1) | – (0 of 1) | – (0 of 1) |" in section
 
@@ -113,7 +114,7 @@ def test_the_shift_stands_beside_formula_and_publication() -> None:
     """Broken: ratios under 1 would be averaged with those over 1, or layers without a formula with those with one."""
     predicted = LAYER | {"ratio": 2.0, "ratio_alone": 1.0, "predicted": 0.8, "predicted_by_input": 0.625}
     row = make_result("a", [0.9, 0.9], published={"shift": [1.37, 1.49]})
-    text = diagnosis_sections.sections("s", [diagnosed(row, [LAYER | {"ratio": 0.25}, predicted])])[0]
+    text = shown(diagnosis_sections.shift, [diagnosed(row, [LAYER | {"ratio": 0.25}, predicted])])
     cells = next(line for line in text.splitlines() if "`a`" in line).split(" | ")
     assert [cell.split(" (")[0] for cell in cells[1:5]] == ["3.000", "1.125", "1.37–1.49", "1 of 2"]
     assert [cell.split(" (")[0] for cell in cells[5:]] == ["2.000", "1.000", "1.250", "1.600"]
@@ -130,7 +131,7 @@ def test_what_better_statistics_take_from_the_loss() -> None:
     """Broken: the share of the loss that the shift explains would have a wrong sign or base."""
     row = make_result("a", [0.9, 0.9])
     better = {"test_loss_before": 0.8, "test_loss_exact": 0.6, "test_accuracy_before": 0.9, "test_accuracy_exact": 0.95}
-    text = diagnosis_sections.sections("s", [diagnosed(row, [LAYER], **better)])[1]
+    text = shown(diagnosis_sections.statistics, [diagnosed(row, [LAYER], **better)])
     cells = next(line for line in text.splitlines() if "`a`" in line).split(" | ")
     assert cells[1].startswith("10.00") and cells[4].startswith("−5.00")
     assert cells[8].startswith("+0.2000") and cells[9] == "25.0 |"
@@ -140,14 +141,15 @@ def test_sections_without_content_are_left_out() -> None:
     """Broken: a study without batch norm would show empty tables."""
     plain = {key: 0.5 for key in NUMBERS if key.startswith("train") or "before" in key}
     row = make_result("a", [0.9])
-    shown = replace(row, diagnosis=Diagnosed({0: plain}, {0: []}))
-    titles = [text.split("\n")[0] for text in diagnosis_sections.sections("s", [shown]) if text]
+    without_norms = replace(row, diagnosis=Diagnosed({0: plain}, {0: []}))
+    makers = (diagnosis_sections.shift, diagnosis_sections.statistics, diagnosis_sections.modes)
+    makers += (diagnosis_sections.company, convergence_sections.epochs, convergence_sections.rates)
+    titles = [text.split("\n")[0] for text in (shown(make, [without_norms]) for make in makers) if text]
     assert titles == ["## Training mode against test mode"]
-    assert not any(diagnosis_sections.sections("s", [row]))
-    assert not any(convergence_sections.sections([], [row]))
+    assert not any(shown(make, [row]) for make in makers)
 
 
-def test_the_figure_shows_every_row_with_batch_norm(tmp_path: Path) -> None:
+def test_the_figure_shows_every_row_with_batch_norm() -> None:
     """Broken: a figure would fail, or warn, on rows whose runs failed, or give other bytes each time."""
     rows = [
         diagnosed(make_result("a", [0.9, 0.9]), [LAYER, LAYER | {"predicted": 0.5}]),
@@ -158,12 +160,9 @@ def test_the_figure_shows_every_row_with_batch_norm(tmp_path: Path) -> None:
     study = PlannedStudy(
         name="s", study=Study(title="T", question="?"), rows={result.name: result.row for result in reversed(rows)}
     )
-    ratios = _ratios(study, rows)
-    assert list(ratios) == ["b", "a"]
-    for name in ("1.svg", "2.svg"):
-        with style():
-            save_svg(shift_chart.shift_figure(ratios), tmp_path / name)
-    assert (tmp_path / "1.svg").read_bytes() == (tmp_path / "2.svg").read_bytes()
+    first, second = (next(diagnosis_sections.shift(Findings(study, [rows], [], []))) for _ in range(2))
+    assert re.findall(r"^\| `([^`]+)` \|", first.markdown(), re.MULTILINE) == ["b", "a"]
+    assert [picture.svg for picture in first.pictures] == [picture.svg for picture in second.pictures] != []
 
 
 def test_damaged_tables_are_one_line(tmp_path: Path) -> None:

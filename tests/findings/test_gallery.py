@@ -2,18 +2,17 @@
 
 import math
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from outputs import shown
 
 from pipeline.findings.ensemble import together
 from pipeline.findings.gallery import MOST_ROWS, Choice, Exhibit, Gallery, Said, choose
-from pipeline.reporting import charts
+from pipeline.reporting import charts, gallery_section
 from pipeline.reporting.gallery_figure import gallery_figure
-from pipeline.reporting.gallery_section import gallery_section
 
 
 def test_networks_speak_together_by_their_mean_probabilities() -> None:
@@ -88,25 +87,22 @@ LONG = ["cat", "a name of many words that goes on and on", "Donaudampfschifffahr
 
 
 @pytest.mark.parametrize(
-    ("shown", "images"),
+    ("exhibited", "images"),
     [
-        ([gallery(1, ["cat", "dog"], single=True)], 2),
-        ([gallery(6, LONG)], 12),
-        ([gallery(MOST_ROWS + 6, [f"class {number}" for number in range(12)])], 24),
-        ([gallery(3, ["cat", "dog"]), gallery(2, LONG)], 16),
+        (gallery(1, ["cat", "dog"], single=True), 2),
+        (gallery(6, LONG), 12),
+        (gallery(MOST_ROWS + 6, [f"class {number}" for number in range(12)]), 24),
     ],
 )
-def test_figures_of_all_sizes(shown: list[Gallery], images: int, tmp_path: Path) -> None:
+def test_figures_of_all_sizes(exhibited: Gallery, images: int) -> None:
     """Broken: the figure would fail or warn on few or many rows, or on names that no font has, or lose an image."""
-    with charts.style():
-        charts.save_svg(gallery_figure(shown), tmp_path / "gallery.svg")
-    assert (tmp_path / "gallery.svg").read_text().count("<image") == images
+    assert charts.svg(lambda: gallery_figure(exhibited)).count("<image") == images
 
 
 def test_the_figure_says_what_the_rows_say() -> None:
     """Broken: a confidence would stand below another image, or a wrong answer would look like a right one."""
     with charts.style():
-        (axes,) = gallery_figure([gallery(2, ["cat", "dog"], single=True)]).axes
+        (axes,) = gallery_figure(gallery(2, ["cat", "dog"], single=True)).axes
     texts = [(round(text.get_position()[1], 3), text.get_position()[0], text.get_text()) for text in axes.texts]
     by_line: dict[float, list[str]] = {}
     for height, _, text in sorted(texts):
@@ -117,12 +113,12 @@ def test_the_figure_says_what_the_rows_say() -> None:
 
 def test_the_section_tells_what_is_left_out() -> None:
     """Broken: rows or classes would vanish without a word, or a table would be torn by a name."""
-    text = gallery_section("s", [gallery(MOST_ROWS + 2, ["a|b", "c"], left_out=80)])
+    text = shown(gallery_section.gallery, galleries=[gallery(MOST_ROWS + 2, ["a|b", "c"], left_out=80)])
     assert "The first 20 classes are shown, 80 more are not." in text
     assert "leaves out the last 2 rows" in text
     assert "](s/gallery.svg)" in text
     assert r"| a\|b | 0 | a\|b ×13, c ×13 | 0 | a\|b ×13, c ×13 |" in text
-    alone = gallery_section("s", [gallery(1, ["a", "b"], single=True)])
+    alone = shown(gallery_section.gallery, galleries=[gallery(1, ["a", "b"], single=True)])
     assert "| a | 0 | a ×1 | – | – |" in alone
     assert "left out" not in alone
-    assert gallery_section("s", []) == ""
+    assert shown(gallery_section.gallery) == ""

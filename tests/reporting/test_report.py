@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,14 @@ from safetensors.torch import load_file
 from pipeline import paths, report
 from pipeline.errors import UserError
 from pipeline.findings import gallery
+from pipeline.findings.findings import Findings
+from pipeline.findings.measured import Result
 from pipeline.images import prepared
 from pipeline.params.planned import PlannedStudy
 from pipeline.params.rows import Row
 from pipeline.params.studies import Source
-from pipeline.reporting import charts, page, panels
+from pipeline.reporting import charts, curve_sections, index, panels, sections
+from pipeline.reporting.markdown import markdown
 from pipeline.storage import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +48,7 @@ def prepared_data(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "DATA", data_folder)
 
 
-Measure = Callable[..., list[list[report.Result]]]
+Measure = Callable[..., list[list[Result]]]
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
     """Gives the ranked results of rows with these accuracies by seed."""
     monkeypatch.setattr(paths, "STORE", tmp_path / "store")
 
-    def ranked(rows: dict[str, tuple[Row, Sequence[float | None]]]) -> list[list[report.Result]]:
+    def ranked(rows: dict[str, tuple[Row, Sequence[float | None]]]) -> list[list[Result]]:
         for name, (row, accuracies) in rows.items():
             write_outputs(tmp_path / "runs" / name, row, accuracies)
         return report.load(make_study({name: row for name, (row, _) in rows.items()}), tmp_path / "runs")
@@ -88,10 +91,16 @@ def run_stage(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     report.main()
 
 
-def line_of(text: str, name: str, section: str = "Ranking") -> list[str]:
-    """The cells of a row's line in the first table of a section."""
-    body = text.split(f"## {section}", 1)[1]
-    line = next(line for line in body.splitlines() if line.startswith("|") and f"`{name}`" in line)
+def written(rows: Mapping[str, tuple[Row, Sequence[float | None]]], groups: list[list[Result]]) -> str:
+    """The report in Markdown."""
+    found = Findings(make_study({name: row for name, (row, _) in rows.items()}), groups, gallery.load(groups), [])
+    return markdown(found, sections.report(found))
+
+
+def line_of(text: str, name: str, section: str = "Test accuracy") -> list[str]:
+    """The cells of a row's line in the first table below a heading."""
+    body = re.split(rf"(?:# |<strong>){section}", text, maxsplit=1)[1]
+    line = next(line for line in body.splitlines() if line.startswith(f"| `{name}`"))
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
@@ -112,22 +121,23 @@ def test_failed_runs_are_shown(measure: Measure) -> None:
         "sound": (make_row(), (0.5, 0.5, 0.5)),
     }
     groups = measure(rows)
-    text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), groups)
+    text = written(rows, groups)
     reason = "training loss not finite in epoch 2"
-    assert line_of(text, "half")[3:5] == [f"1 of 3 failed; the first, seed 1: {reason}", "56.67 ± 28.68"]
-    assert line_of(text, "dead")[:2] == ["2", "`dead`"]
-    assert line_of(text, "dead")[3:6] == [f"3 of 3 failed; the first, seed 0: {reason}", "50.00 ± 0.00", "0.6931"]
+    assert line_of(text, "half")[2] == "56.67 ± 28.68"
+    assert line_of(text, "half")[-2] == f"1 of 3 failed; the first, seed 1: {reason}"
+    assert line_of(text, "dead")[:3] == ["`dead`", "2", "50.00 ± 0.00"]
+    assert line_of(text, "dead")[-2] == f"3 of 3 failed; the first, seed 0: {reason}"
+    assert line_of(text, "dead", "Test images")[1] == "0.6931 ± 0.0000"
+    assert line_of(text, "dead", "Comparisons")[1].startswith("50.00")
     assert [result.name for result in groups[0]] == ["half", "dead", "sound"]
-    for section in ("Ranking", "Comparisons"):
-        assert line_of(text, "dead", section)[4 if section == "Ranking" else 1].startswith("50.00")
 
 
 def test_leaking_rows_are_marked(measure: Measure) -> None:
     """Else an accuracy that was selected on test images passes for an honest one."""
     rows = {"leaky": (make_row(select_on="test"), WINNER), "honest": (make_row(), WINNER)}
-    text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), measure(rows))
+    text = written(rows, measure(rows))
     assert "| `leaky` † |" in text
-    assert "paired difference to `honest`" in text
+    assert "difference to `honest`, points" in text
     assert "`honest` †" not in text
     assert "\n† Selected on test images" in text
 
@@ -136,8 +146,8 @@ def test_published_beside_measured(measure: Measure) -> None:
     """Else the difference to a publication has the wrong sign, unit or source."""
     published = {"accuracy": 0.95, "loss": 0.5, "source": "A | B"}
     rows = {"a": (make_row(published=published), (0.90, 0.91, 0.92)), "b": (make_row(), WINNER)}
-    text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), measure(rows))
-    section = text.split("## Published beside measured")[1].split("\n## ")[0]
+    text = written(rows, measure(rows))
+    section = text.split("Published beside measured")[1].split("<details>")[0]
     assert line_of(text, "a", "Published")[1:] == [
         "3 runs on 1,000 training images, selected on validation images",
         r"A \| B",
@@ -157,9 +167,10 @@ def test_what_was_copied_and_how_a_study_was_made_are_told(measure: Measure) -> 
     study = make_study({name: row for name, (row, _) in rows.items()})
     sources = [Source(cite="A | B", copied="the network", left_open="the batch", taken="32"), Source(cite="C")]
     noted = study.study.model_copy(update={"note": "Chosen after a look."})
-    text = report.markdown(study.model_copy(update={"sources": sources, "study": noted}), measure(rows))
+    found = Findings(study.model_copy(update={"sources": sources, "study": noted}), measure(rows), [], [])
+    text = markdown(found, sections.report(found))
     assert "\n**Note.** Chosen after a look.\n" in text
-    section = text.split("## Published beside measured")[1].split("\n## ")[0]
+    section = text.split("Published beside measured")[1].split("<details>")[0]
     assert "- A \\| B; copied: the network; left open: the batch; taken: 32.\n" in section
     assert "- C: nobody has written down what was copied." in section
 
@@ -173,14 +184,14 @@ def test_data_sets_are_ranked_apart(measure: Measure, tmp_path: Path) -> None:
     }
     study = make_study({name: row for name, (row, _) in rows.items()})
     groups = measure(rows)
-    text = report.markdown(study, groups, gallery.load(groups))
+    text = written(rows, groups)
     assert [[result.name for result in group] for group in groups] == [["a", "b"], ["c"]]
     (told,) = re.findall(r"^\*\*Answer\.\*\* (.*)$", text, re.M)
     assert (
         told.startswith("`a` has the highest mean test accuracy on `digits`, 91.00")
         and "accuracy on `cifar`, 60.00" in told
     )
-    assert line_of(text, "c", "Ranking on `cifar`")[0] == "1"
+    assert line_of(text, "c", "Test accuracy on cifar")[1] == "1"
     report.write(study, groups, tmp_path / "reports")
     assert (tmp_path / "reports" / "s.md").read_text() == text
 
@@ -191,15 +202,15 @@ def test_tables_are_whole(measure: Measure) -> None:
         "a": (make_row(published={"auc": 0.9, "source": "x|y `z`"}), WINNER),
         "b": (make_row(augment="pad-crop-flip"), WINNER),
     }
-    text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), measure(rows))
+    text = written(rows, measure(rows))
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 6
+    assert len(tables) == 9
     for lines in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert r"dog\|wolf" in text
     assert "| `a` | none |" in text
     assert "| AUC as Keras estimates it | 0.9000 |" in text
-    assert "`batch` 32" in text
+    assert "`batch: 32`" in text
 
 
 def test_a_report_says_on_which_processors_its_bytes_come_back(measure: Measure) -> None:
@@ -207,7 +218,7 @@ def test_a_report_says_on_which_processors_its_bytes_come_back(measure: Measure)
 
     def line(**kinds: str) -> str:
         rows = {name: (make_row(trainer={"arithmetic": kind}), WINNER) for name, kind in kinds.items()}
-        text = report.markdown(make_study({name: row for name, (row, _) in rows.items()}), measure(rows))
+        text = written(rows, measure(rows))
         return next(line for line in text.splitlines() if line.startswith("- Arithmetic: "))
 
     assert line(a="portable", b="portable").endswith(
@@ -236,14 +247,14 @@ def test_show_prints_the_same_and_writes_nothing(
     for name in ("a", "b"):
         write_outputs(project / "runs" / "s" / name, make_row(), WINNER)
     plan_study(project, {"a": make_row(), "b": make_row()})
-    (project / "README.md").write_text(f"# T\n\n{page.ANSWERS}\nold\n{page.ANSWERS_END}\n\nText\n")
+    (project / "README.md").write_text(f"# T\n\n{index.ANSWERS}\nold\n{index.ANSWERS_END}\n\nText\n")
     write_json(project / "reports" / "old" / "summary.json", {"name": "old"})
     run_stage(monkeypatch, "s")
     shutil.rmtree(project / "reports" / "old")
     printed = capsys.readouterr().out
     files = sorted(fingerprint(project / "reports"))
     figures = [f"s/{name}.svg" for name in ("accuracy", "auc", "gallery", "learning-rate", "loss", "runs", "shift")]
-    assert files == sorted(["index.html", "s.html", "s.md", "s/results.csv", "s/summary.json", *figures])
+    assert files == sorted(["README.md", "index.html", "s.html", "s.md", "s/results.csv", "s/summary.json", *figures])
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     run_stage(monkeypatch, "--show", "s")
     assert capsys.readouterr().out == printed
@@ -254,7 +265,7 @@ def test_show_prints_the_same_and_writes_nothing(
     assert json.loads((project / "reports" / "s" / "summary.json").read_text())["answer"] == told
     for name in ("s.html", "index.html"):
         assert re.sub(r"`([^`]*)`", r"<code>\1</code>", told) in (project / "reports" / name).read_text()
-    answers = f"{page.ANSWERS}\n- [Some study](reports/s.md): {told}\n{page.ANSWERS_END}"
+    answers = f"{index.ANSWERS}\n- [Some study](reports/s.md): {told}\n{index.ANSWERS_END}"
     assert (project / "README.md").read_text() == f"# T\n\n{answers}\n\nText\n"
     assert "Report: reports/s.md" in printed
     assert f"In a browser: {(project / 'reports' / 's.html').as_uri()}" in printed
@@ -362,7 +373,7 @@ def test_a_failed_report_leaves_the_old_one(project: Path, monkeypatch: pytest.M
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(panels, "curves_figure", interrupt)
+    monkeypatch.setattr(curve_sections, "curves_figure", interrupt)
     with pytest.raises(SystemExit):
         run_stage(monkeypatch, "s")
     assert fingerprint(project / "reports") == before
@@ -389,7 +400,7 @@ def test_same_outputs_same_bytes(tmp_path: Path) -> None:
         subprocess.run(command, env=environment, cwd=ROOT, check=True)
         prints.append(fingerprint(tmp_path / f"reports-{number}"))
     assert prints[0] == prints[1]
-    assert len(prints[0]) == 11
+    assert len(prints[0]) == 14
 
 
 def test_the_gallery_shows_what_the_logits_say(measure: Measure) -> None:
@@ -441,7 +452,7 @@ def test_figures_of_odd_studies(measure: Measure, tmp_path: Path) -> None:
     report.write(make_study({name: row for name, (row, _) in rows.items()}), groups, tmp_path / "reports")
     only_dead = [[result for result in groups[0] if result.name == "dead"]]
     report.write(make_study({"dead": make_row()}), only_dead, tmp_path / "dead")
-    assert len(list((tmp_path / "dead" / "s").glob("*.svg"))) == 5
+    assert len(list((tmp_path / "dead" / "s").glob("*.svg"))) == 1
 
 
 def test_curves_are_summarized_over_seeds() -> None:
@@ -456,7 +467,7 @@ def test_dots_stay_on_the_axis_and_readable(measure: Measure) -> None:
     """Else the wide interval of two seeds presses all runs into a corner, or a run lies outside the figure."""
     pair = make_row(seeds=[0, 1], published={"accuracy": 0.99})
     (group,) = measure({"a": (pair, (0.9, 0.94)), "b": (make_row(), (0.91, 0.92, 0.93))})
-    figure = charts.dots_figure({"": [report._dots(result) for result in group]})
+    figure = charts.dots_figure(group)
     left, right = figure.axes[0].get_xlim()
     assert 80 < left < 90
     assert 99 < right <= 100

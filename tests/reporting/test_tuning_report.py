@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outputs import CLASSES, make_row, make_study, prepare, write_outputs
+from outputs import CLASSES, make_row, make_study, prepare, shown, write_outputs
 
 from pipeline import paths, report
 from pipeline.errors import UserError
@@ -112,14 +112,14 @@ def test_tuned_rows_stand_beside_the_same_rows_untuned(results: dict[str, Result
 
 def test_every_section_says_what_the_trials_hold(results: dict[str, Result]) -> None:
     """Broken: counts, values or costs of the report would be others than those of trials.csv."""
-    text = "\n\n".join(tuning_sections.sections("s", [results[name] for name in ("bn", "bn-tuned", "plain-tuned")]))
+    text = shown(tuning_sections.tuning, [results[name] for name in ("bn", "bn-tuned", "plain-tuned")])
     assert "8 trials of at most 2 epochs and one seed each, scored by `val_loss`, sampler tpe, pruner none" in text
     assert "| `bn-tuned` | `optimizer.lr` 0.002512, `batch` 16 | – | `dropout` | 6, 1, 1 | 4 | 0.2500 |" in text
     assert "`bn-tuned` trial 0: training loss not finite in epoch 1" in text
     # 6 trials of 2 epochs and 2 of one; 3 runs of 3 epochs on 62 batches of 16, or 31 of 32, of 1,000 images.
     assert "| `bn-tuned` | 75.00 ± 2.48 | 14 | 9 | 448 | 8,928 | 9,376 |" in text
     assert "| `bn` | 50.00 ± 2.48 | 0 | 9 | 0 | 8,928 | 8,928 |" in text
-    assert tuning_sections.sections("s", [results["bn"]]) == []
+    assert shown(tuning_sections.tuning, [results["bn"]]) == ""
 
 
 def test_importances_find_what_matters() -> None:
@@ -162,5 +162,5 @@ def test_the_report_of_tuned_rows_is_the_same_twice(tmp_path: Path, monkeypatch:
         report.write(study, measured.load(study, tmp_path / "runs"), paths.REPORTS)
         made.append({path: path.read_bytes() for path in paths.REPORTS.rglob("*") if path.is_file()})
     assert made[0] == made[1]
-    assert "## Tuning" in (paths.REPORTS / "s.md").read_text()
+    assert "### What was searched" in (paths.REPORTS / "s.md").read_text()
     assert {"budget.svg", "tuning.svg"} <= {path.name for path in made[0]}

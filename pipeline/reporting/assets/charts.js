@@ -3,7 +3,7 @@
 "use strict";
 
 const COLOURS = 8;
-const BANDS = 3;  // of so many rows at first: more hide each other
+const BANDS = 6;  // at first, if there are so many rows at most: more hide each other
 const colour = (place) => `var(--series-${place % COLOURS})`;
 const DASHES = [null, "2 3", "7 3"];  // of the kinds of lines
 const RULE = {stroke: "var(--rule)"};
@@ -42,7 +42,7 @@ const dots = {
     const [least, most] = [Math.min(...values), Math.max(...values)];
     const room = 0.15 * (most - least || 1);
     return {
-      width, height: 44 * lines.length + 40, marginLeft: 4, marginRight: 12, marginTop: 4, marginBottom: 36,
+      width, height: 38 * lines.length + 40, marginLeft: 4, marginRight: 12, marginTop: 4, marginBottom: 36,
       x: {label, domain: [least - room, most + room], clamp: true, grid: true, ticks: Math.max(3, width / 100)},
       y: {axis: null, domain: [lines.length - 0.5, -0.6]},
       marks: [
@@ -66,12 +66,12 @@ const dots = {
   ],
 };
 
-// Lines by x with bands, one colour per row; each row's line and band can be switched.
+// Lines by x with bands, one colour per row; each row's line can be switched.
 const curves = {
   state: ({rows, shown: most, measures}) => ({
     measure: 0,
     lines: rows.map((_, place) => place < (most ?? COLOURS)),
-    bands: rows.map((_, place) => place < BANDS),
+    bands: rows.length <= BANDS,
     kinds: new Set([measures[0].series[0].kind]),
   }),
   controls({rows, measures}, state, redraw) {
@@ -81,16 +81,16 @@ const curves = {
     if (kinds.length > 1) {
       parts.push(...kinds.map((kind) => check(kind, state.kinds.has(kind), (on) => { state.kinds[on ? "add" : "delete"](kind); redraw(); })));
     }
+    if (measures.some(({series}) => series.some(({low}) => low))) {
+      parts.push(check("bands", state.bands, (on) => { state.bands = on; redraw(); }));
+    }
     if (rows.length === 1) return parts;
-    const banded = measures.some(({series}) => series.some(({low}) => low));
     const entries = rows.map((row, place) => {
       const swatch = make("span", {className: "swatch"});
       swatch.style.setProperty("--colour", colour(place));
       const line = check(row, state.lines[place], (on) => { state.lines[place] = on; redraw(); });
       line.prepend(swatch);
-      const band = check("band", state.bands[place], (on) => { state.bands[place] = on; redraw(); });
-      band.firstChild.setAttribute("aria-label", `band of ${row}`);
-      return make("li", {}, line, ...(banded ? [band] : []));
+      return make("li", {}, line);
     });
     const all = (on) => make("button", {type: "button", onclick: () => {
       state.lines.fill(on);
@@ -126,7 +126,7 @@ const curves = {
       marks: [
         data.diagonal ? Plot.line([[0, 0], [100, 100]], {stroke: "var(--quiet)", strokeDasharray: "4 4"}) : null,
         scale === "ratio" ? Plot.ruleY([1], {stroke: "var(--quiet)"}) : null,
-        Plot.areaY(points.filter(({row, low}) => state.bands[row] && typeof low === "number"),
+        Plot.areaY(points.filter(({low}) => state.bands && typeof low === "number"),
           {x: "x", y1: "low", y2: "high", z: "z", fill: stroke, fillOpacity: 0.16, clip: true}),
         ...kinds.map((kind, dashes) => Plot.lineY(points.filter((point) => point.kind === kind),
           {...place, stroke, strokeWidth: 1.8, strokeDasharray: DASHES[dashes], clip: true})),

@@ -20,29 +20,40 @@ choice.addEventListener("change", () => {
   remembered.set(choice.value);
 });
 
+// What a cell is sorted by: the number that it begins with, in columns of numbers, or its words; nothing for a dash.
+function value(line, {cellIndex, numeric}) {
+  const text = line.cells[cellIndex].innerText.trim();
+  if (!numeric) return text;
+  const number = parseFloat(text.replace("−", "-").replaceAll(",", ""));
+  return isNaN(number) ? undefined : number;
+}
+
 // Numbers begin with the largest, words with the first; lines without a value stay last either way.
 function sort(heading) {
   const { tBodies: [body] } = heading.closest("table");
-  const value = (line) => line.cells[heading.cellIndex].dataset.value;
-  const known = [...body.rows].filter((line) => value(line) !== undefined);
-  const rest = [...body.rows].filter((line) => value(line) === undefined);
-  const numeric = known.every((line) => value(line).trim() !== "" && !isNaN(value(line)));
+  const column = {cellIndex: heading.cellIndex, numeric: heading.style.textAlign === "right"};
+  const known = [...body.rows].filter((line) => value(line, column) !== undefined);
+  const rest = [...body.rows].filter((line) => value(line, column) === undefined);
   const was = heading.getAttribute("aria-sort");
-  const rising = was ? was === "descending" : !numeric;
-  const compare = numeric ? (a, b) => value(a) - value(b) : (a, b) => value(a).localeCompare(value(b), "en");
-  known.sort((a, b) => (rising ? compare(a, b) : compare(b, a)));
+  const rising = was ? was === "descending" : !column.numeric;
+  const compare = column.numeric ? (a, b) => a - b : (a, b) => a.localeCompare(b, "en");
+  known.sort((a, b) => (rising ? 1 : -1) * compare(value(a, column), value(b, column)));
   body.append(...known, ...rest);
   for (const other of heading.parentElement.cells) other.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", rising ? "ascending" : "descending");
 }
 
-for (const button of document.querySelectorAll(".sortable thead button")) {
-  button.addEventListener("click", () => sort(button.closest("th")));
+for (const heading of document.querySelectorAll(".sortable thead th")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.append(...heading.childNodes);
+  button.addEventListener("click", () => sort(heading));
+  heading.append(button);
 }
 
 const closed = [];
 addEventListener("beforeprint", () => {
-  for (const part of document.querySelectorAll("section > details:not([open])")) {
+  for (const part of document.querySelectorAll("main details:not([open])")) {
     part.open = true;
     closed.push(part);
   }
