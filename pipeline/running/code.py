@@ -24,6 +24,9 @@ CORE = (
 )
 """Decides the numbers of every run, beside the words."""
 
+LAUNCHING = Path("pipeline/training/captured.py")
+"""How a GPU is told to do the step of module.py, and not what that is. It changes no run's key."""
+
 MEASURES, SEARCH = "pipeline/measures/*.py", "pipeline/tuning/*.py"
 """Decide the measures of a trained network, and what a tuning tries."""
 
@@ -51,7 +54,8 @@ def whole() -> str:
 
 
 def _files(*patterns: str) -> list[Path]:
-    return [path for pattern in patterns for path in paths.ROOT.glob(pattern)]
+    found = (path for pattern in patterns for path in paths.ROOT.glob(pattern))
+    return [path for path in found if path.relative_to(paths.ROOT) != LAUNCHING]
 
 
 def _words(row: Row) -> list[Path]:

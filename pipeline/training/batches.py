@@ -6,7 +6,9 @@ operation, and augmentation is one more on the whole batch.
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -20,6 +22,9 @@ from pipeline.training import streams
 
 EVALUATION_PIXELS = 2**19
 """Pixels per batch of an evaluation: 512 images of 32×32. Fixed, so that no row's setting reaches its test result."""
+
+BLOCK = 64
+"""Steps that Lightning is handed at a time: its loop costs about as much as the step of a small network."""
 
 
 class Images(pl.LightningDataModule):
@@ -47,8 +52,8 @@ class Images(pl.LightningDataModule):
         """Brings all images to a device."""
         self.train, self.select = self.train.to(device), self.select.to(device)
 
-    def train_dataloader(self) -> "TrainBatches":
-        return TrainBatches(self)
+    def train_dataloader(self) -> "Blocks":
+        return Blocks(TrainBatches(self))
 
     def val_dataloader(self) -> "Batches | list[None]":
         return Batches(self.select) if len(self.select) else []
@@ -68,6 +73,13 @@ class Batches:
         return (self.subset[start : start + self.size] for start in range(0, len(self.subset), self.size))
 
 
+class Choice(NamedTuple):
+    """What a step trains on, before any pixel is touched."""
+
+    rows: Tensor  #: int64 N: which of the training images
+    crop: "Crop | None"  #: how each of them is augmented
+
+
 class TrainBatches:
     """One epoch: a new order of the images, full batches only, each device its share of every batch."""
 
@@ -78,6 +90,10 @@ class TrainBatches:
         return len(self.data.train) // self.data.row.batch
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return map(self.taken, self.choices())
+
+    def choices(self) -> Iterator[Choice]:
+        """What each step of the epoch trains on; drawn on the CPU, so that all devices train on the same."""
         data, trainer = self.data, self.data.trainer
         assert trainer is not None
         epoch, size = trainer.current_epoch, data.row.batch
@@ -87,8 +103,30 @@ class TrainBatches:
         for batch in order[: len(self) * size].split(size):
             # Augmentation is drawn for the whole batch on every device: the draws do not depend on the share.
             crop = Crop.draw(size, data.train.images.shape, crops) if data.row.augment == "pad-crop-flip" else None
-            images, labels = data.train[batch[share].to(data.train.labels.device)]
-            yield (crop.share(share)(images) if crop else images), labels
+            yield Choice(batch[share], crop and crop.share(share))
+
+    def taken(self, choice: Choice) -> tuple[Tensor, Tensor]:
+        """The images of a choice as they are trained on, N×C×H×W, and their labels, where the training images lie."""
+        images, labels = self.data.train[choice.rows.to(self.data.train.labels.device)]
+        return (choice.crop(images) if choice.crop else images), labels
+
+
+class Blocks:
+    """An epoch as Lightning takes it: blocks of what BLOCK steps train on, the last one of what is left.
+
+    Attributes:
+        batches: of the epoch.
+    """
+
+    def __init__(self, batches: TrainBatches) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.batches) / BLOCK)
+
+    def __iter__(self) -> Iterator[Iterator[Choice]]:
+        choices = self.batches.choices()
+        return (islice(choices, BLOCK) for _ in range(len(self)))
 
 
 class Crop:
@@ -104,9 +142,14 @@ class Crop:
     @classmethod
     def draw(cls, count: int, shape: torch.Size, generator: torch.Generator) -> "Crop":
         """Draws the crops of `count` images of a N×C×H×W tensor's shape."""
-        pad = shape[3] // 8
+        pad = cls.padding(shape)
         top, left = torch.randint(0, 2 * pad + 1, (2, count), generator=generator)
         return cls(pad, top, left, torch.rand(count, generator=generator) < 0.5)
+
+    @staticmethod
+    def padding(shape: torch.Size) -> int:
+        """Pixels on each side of images of a N×C×H×W tensor's shape."""
+        return shape[3] // 8
 
     def share(self, part: slice) -> "Crop":
         """The crops of some of the images."""
@@ -115,11 +158,11 @@ class Crop:
     def __call__(self, images: Tensor) -> Tensor:
         """Crops N×C×H×W images, each in its own way."""
         height, width = images.shape[2:]
-        padded = functional.pad(images, (self.pad,) * 4)
-        columns = torch.arange(width).expand(len(images), -1)
+        padded, place = functional.pad(images, (self.pad,) * 4), self.top.device
+        columns = torch.arange(width, device=place).expand(len(images), -1)
         columns = torch.where(self.flip[:, None], width - 1 - columns, columns) + self.left[:, None]
-        rows = torch.arange(height) + self.top[:, None]
-        which = torch.arange(len(images))[:, None, None]
+        rows = torch.arange(height, device=place) + self.top[:, None]
+        which = torch.arange(len(images), device=place)[:, None, None]
         where = [index.to(images.device) for index in (which, rows[:, :, None], columns[:, None, :])]
         # The index gives N×H×W×C, whose permutation is a channels-last tensor as it stands.
         return padded.permute(0, 2, 3, 1)[where[0], where[1], where[2]].permute(0, 3, 1, 2)

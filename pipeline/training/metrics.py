@@ -1,7 +1,4 @@
-"""Numbers of a classifier from its logits: pure functions of arrays.
-
-torchmetrics takes as long to import as torch itself, so it is imported where it is called.
-"""
+"""Numbers of a classifier from its logits: pure functions of arrays, computed where the arrays lie."""
 
 import math
 
@@ -22,7 +19,7 @@ def epoch_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     Returns:
         accuracy and auc as fractions, loss in nats; nan where the logits are not finite.
     """
-    logits, labels = logits.float().cpu(), labels.cpu()
+    logits = logits.float()
     if not logits.isfinite().all():
         return dict.fromkeys(EPOCH, math.nan)
     return {
@@ -34,10 +31,7 @@ def epoch_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
 
 def auc_micro(probabilities: Tensor, labels: Tensor) -> float:
     """Area under the ROC curve of all one-vs-rest decisions in one pool, exact."""
-    from torchmetrics.functional.classification import binary_auroc
-
-    hits = functional.one_hot(labels, probabilities.shape[1])
-    return binary_auroc(probabilities.flatten(), hits.flatten()).item()
+    return _area(probabilities.flatten(), _hits(probabilities, labels).flatten())
 
 
 def auc_keras(probabilities: Tensor, labels: Tensor, thresholds: int = 200) -> float:
@@ -47,22 +41,36 @@ def auc_keras(probabilities: Tensor, labels: Tensor, thresholds: int = 200) -> f
     the estimate is low for them. Keras widens the ends: all probabilities lie above the first threshold, none above
     the last.
     """
-    hits = functional.one_hot(labels, probabilities.shape[1]).flatten()
     last = thresholds - 1
-    below = (probabilities.flatten().double() * last).ceil().long().clamp(1, last) - 1  # the highest threshold below it
-    misses, hits = torch.bincount(below + last * hits, minlength=2 * last).view(2, last).flip(1)
-    doubled = (misses * (2 * hits.cumsum(0) - hits)).sum()  # whole numbers: sums of widths times twice the mean heights
-    return (doubled / (2 * misses.sum() * hits.sum())).item()
+    above = (probabilities.flatten().double() * last).ceil().clamp(1, last)  # the lowest threshold that is not below it
+    return _area(above, _hits(probabilities, labels).flatten())
 
 
 def auc_macro(probabilities: Tensor, labels: Tensor) -> float:
     """Mean over classes of the area under the one-vs-rest ROC curve; nan where no class has both sides."""
-    from torchmetrics.functional.classification import binary_auroc
-
-    hits = functional.one_hot(labels, probabilities.shape[1])
+    hits = _hits(probabilities, labels)
     present = [k for k in range(hits.shape[1]) if 0 < hits[:, k].sum() < len(hits)]
-    areas = [binary_auroc(probabilities[:, k], hits[:, k]).item() for k in present]
+    areas = [_area(probabilities[:, k], hits[:, k]) for k in present]
     return sum(areas) / len(areas) if areas else math.nan
+
+
+def _hits(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """N×K bool: whether a class is the true one."""
+    return labels[:, None] == torch.arange(probabilities.shape[1], device=labels.device)
+
+
+def _area(scores: Tensor, hits: Tensor) -> float:
+    """Area under the ROC curve of decisions, exact: the share of pairs of a hit and a miss in which the hit has the
+    higher score, a tie as half of one (Hanley and McNeil 1982).
+
+    Args:
+        scores: N.
+        hits: N bool, of both kinds.
+    """
+    values, bins = scores.unique(return_inverse=True)
+    hit, miss = (torch.bincount(bins[kind], minlength=len(values)) for kind in (hits, ~hits))
+    doubled = (hit * (2 * miss.cumsum(0) - miss)).sum()  # whole numbers
+    return (doubled.double() / (2 * hit.sum() * miss.sum())).item()
 
 
 def test_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -71,13 +79,18 @@ def test_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     `ece` is the expected calibration error over 15 bins of equal width (Guo et al. 2017, arXiv
     1706.04599, equation 3), a fraction.
     """
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    logits, labels = logits.float().cpu(), labels.cpu()
-    probabilities, classes = logits.softmax(1), logits.shape[1]
-    ece = multiclass_calibration_error(probabilities, labels, num_classes=classes, n_bins=15, norm="l1")
+    logits = logits.float()
+    probabilities = logits.softmax(1)
     areas = {"auc_macro": auc_macro(probabilities, labels), "auc_keras": auc_keras(probabilities, labels)}
-    return epoch_metrics(logits, labels) | areas | {"ece": ece.item()}
+    return epoch_metrics(logits, labels) | areas | {"ece": calibration_error(probabilities, labels)}
+
+
+def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
+    """The mean over predictions of how far their bin's accuracy lies from its mean confidence, a fraction."""
+    confidence, predicted = probabilities.double().max(1)
+    place = (confidence * bins).ceil().long().clamp(1, bins) - 1  # a bin holds its upper end, not its lower
+    excess = torch.stack([((predicted == labels).double() - confidence)[place == k].sum() for k in range(bins)])
+    return (excess.abs().sum() / len(labels)).item()
 
 
 def class_accuracy(logits: Tensor, labels: Tensor) -> list[float]:

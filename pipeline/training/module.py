@@ -1,12 +1,13 @@
 """The LightningModule: a network of a row, its loss, optimizer, schedule and the metrics of each epoch."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
@@ -15,7 +16,8 @@ from models import Normalize, build, initialize
 from pipeline.images import draws, prepared
 from pipeline.params import optimizers
 from pipeline.params.rows import Row
-from pipeline.training import streams
+from pipeline.training import captured, streams
+from pipeline.training.batches import Blocks, Choice, TrainBatches
 from pipeline.training.columns import EPOCH
 from pipeline.training.metrics import epoch_metrics
 from pipeline.training.rmsprop import RMSprop
@@ -37,6 +39,7 @@ class Classifier(pl.LightningModule):
 
     def __init__(self, row: Row, data: Path, seed: int) -> None:
         super().__init__()
+        self.automatic_optimization = False  # of a block of batches; it would take a step for each block
         self.row, self.seed = row, seed
         backbone, sentence = row.network()
         self.normalize = Normalize(*draws.statistics(draws.read(data, seed).train))
@@ -51,16 +54,36 @@ class Classifier(pl.LightningModule):
         self.epoch_row: dict[str, float] = {}
         self.failure: str | None = None
         self._seen: list[tuple[Tensor, Tensor]] = []
+        self._captured: captured.Captured | None = None
         self._resumed_schedule: dict[str, object] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(self.normalize(images).contiguous(memory_format=self.layout))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        images, labels = batch
-        logits = self(images)
-        self._seen.append((logits.detach(), labels))
-        return functional.cross_entropy(logits, labels, label_smoothing=self.row.label_smoothing)
+    def training_step(self, block: Iterator[Choice], index: int) -> None:
+        # Lightning computes all of this method in the run's precision; only the step's forward part is meant to be.
+        with torch.autocast(self.device.type, enabled=False):
+            if self._captured:
+                self._seen += self._captured.steps(block)
+            else:
+                self._seen += [self.step(*self._batches().taken(choice)) for choice in block]
+
+    def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: forward, backward, update. The logits of the images, and their labels."""
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        with self.trainer.precision_plugin.forward_context():
+            logits = self(images)
+            loss = functional.cross_entropy(logits, labels, label_smoothing=self.row.label_smoothing)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        return logits.detach(), labels
+
+    def _batches(self) -> TrainBatches:
+        blocks = self.trainer.train_dataloader
+        assert isinstance(blocks, Blocks)
+        return blocks.batches
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         images, labels = batch
@@ -116,7 +139,7 @@ class Classifier(pl.LightningModule):
 
     def learning_rate(self) -> float:
         """The rate in force."""
-        return self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+        return float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = make_optimizer(self.row.optimizer, self.network.parameters())
@@ -139,23 +162,34 @@ class Classifier(pl.LightningModule):
         self._resumed_schedule = checkpoint["schedule"]
 
     def on_train_start(self) -> None:
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+            if isinstance(group["lr"], Tensor):  # a resumed one lies on the CPU
+                group["lr"] = group["lr"].to(self.device)
+        if captured.possible(self):
+            self._captured = captured.Captured(self, self._batches())
         if self.schedule and self._resumed_schedule:
             self.schedule.load_state_dict(self._resumed_schedule)
 
 
 def make_optimizer(spec: optimizers.Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """torch's optimizer of a row; one fused kernel updates all weights where torch has one."""
+    """torch's optimizer of a row; one fused kernel updates all weights where torch has one.
+
+    On a GPU the learning rate and all state lie there, so that a captured step reads them anew each time.
+    """
+    parameters = list(parameters)
+    gpu = parameters[0].is_cuda
+    lr = torch.tensor(spec.lr, device=parameters[0].device) if gpu else spec.lr
+    decay = spec.weight_decay
     match spec:
         case optimizers.SGD():
             kwargs = {"momentum": spec.momentum, "nesterov": spec.nesterov}
-            return torch.optim.SGD(parameters, spec.lr, weight_decay=spec.weight_decay, fused=True, **kwargs)
+            return torch.optim.SGD(parameters, lr, weight_decay=decay, fused=True, **kwargs)
         case optimizers.Adam():
             kind = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
             betas = (spec.beta1, spec.beta2)
-            return kind(parameters, spec.lr, betas=betas, eps=spec.eps, weight_decay=spec.weight_decay, fused=True)
+            return kind(parameters, lr, betas, spec.eps, weight_decay=decay, fused=True, capturable=gpu)
         case optimizers.RMSprop():
-            decay, momentum = spec.weight_decay, spec.momentum
-            return RMSprop(parameters, spec.lr, spec.alpha, spec.eps, weight_decay=decay, momentum=momentum)
+            return RMSprop(parameters, lr, spec.alpha, spec.eps, weight_decay=decay, momentum=spec.momentum)
 
 
 Scheduler = lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau

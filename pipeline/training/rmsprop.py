@@ -26,7 +26,7 @@ class RMSprop(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[nn.Parameter],
-        lr: float,
+        lr: float | torch.Tensor,
         alpha: float = 0.99,
         eps: float = 1e-8,
         weight_decay: float = 0.0,

@@ -30,7 +30,7 @@ from pipeline.images.draws import Subset
 from pipeline.params.rows import Row
 from pipeline.storage import write_atomically, write_sealed
 from pipeline.training import columns, metrics, states
-from pipeline.training.batches import Batches, Images
+from pipeline.training.batches import Batches, Blocks, Images
 from pipeline.training.devices import uses_gpu
 from pipeline.training.module import Classifier
 
@@ -155,7 +155,9 @@ class Recorder(Checkpoint):
             self._save(trainer)
         now = time.monotonic()
         trained = self._trained if self._trained > self._began else now  # now where nothing was validated
-        images = len(trainer.train_dataloader or ()) * self.row.batch
+        blocks = trainer.train_dataloader
+        assert isinstance(blocks, Blocks)
+        images = len(blocks.batches) * self.row.batch
         times = {"seconds": now - self._began, "training_seconds": trained - self._began}
         self.report({"epoch": line, "images": images, **times})
 

@@ -34,8 +34,8 @@ class Gate:
         self._done = 0
         self._began = 0.0
 
-    def step(self) -> None:
-        """Called before each step.
+    def step(self, count: int = 1) -> None:
+        """Called before each step, or before a block of some that no end of a slice parts.
 
         Raises:
             Over: the training shall end.
@@ -45,7 +45,7 @@ class Gate:
             seconds = time.perf_counter() - self._began
             self.pause({"images": self.images * self.steps, "seconds": seconds} if self._done else None)
             self._began = time.perf_counter()
-        self._done += 1
+        self._done += count
 
 
 def compete(train: Callable[[dict[str, Any], Path, Gate], None]) -> None:

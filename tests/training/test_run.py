@@ -21,7 +21,7 @@ from pipeline.images import prepared
 from pipeline.measures import inference
 from pipeline.params.rows import Row
 from pipeline.running import forkserver, workers
-from pipeline.training import run
+from pipeline.training import batches, run
 
 FILES = ("result.json", "curves.csv", "logits.safetensors", "weights.safetensors")
 MakeRow = Callable[..., Row]
@@ -95,6 +95,20 @@ def test_a_killed_run_resumes_to_the_same_bytes(
     assert trained(row, 3, data, tmp_path / "killed", lambda content: seen.append(content["epoch"]["epoch"])) == whole
     assert seen[0] == killed_after + 1
     assert not (tmp_path / "killed" / "resume.ckpt").exists()
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_block_of_steps_equals_single_steps(
+    precision: str, data: Path, make_row: MakeRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: numbers would depend on how many steps Lightning is handed at a time. 20 steps: five epochs of four."""
+    trainer = {"accelerator": "cpu", "precision": precision, "arithmetic": "native"}
+    row = make_row(epochs=5, batch=24, augment="pad-crop-flip", trainer=trainer)
+    found = []
+    for block in (1, 3, 64):
+        monkeypatch.setattr(batches, "BLOCK", block)
+        found.append(trained(row, 0, data, tmp_path / str(block)))
+    assert found[0] == found[1] == found[2]
 
 
 def test_seeds_differ_and_repeat(data: Path, make_row: MakeRow, tmp_path: Path) -> None:
