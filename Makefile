@@ -36,6 +36,7 @@ $(TOOLS): $(INSTALLED) requirements-dev.lock
 	@touch $@
 
 quickstart: $(INSTALLED) ## Train and compare the six rows of the study quickstart
+	@$(BIN)/python -m pipeline.running.bookkeeping
 	$(BIN)/python -m dvc repro report@quickstart
 	@pipeline/python -m pipeline.report --show quickstart
 	@echo "MLflow UI:  make ui"
