@@ -60,10 +60,11 @@ def answer(study: Study, groups: Groups) -> str:
     if not any(result.finished for result in results.values()):
         return "No run finished, so there is no answer."
     sentences = [*(_both(group) for group in groups), *_declared(study, results)]
-    told = _tell([sentence for sentence in sentences if sentence], level(study.looks))
+    alpha = level(study.looks)
+    told = _tell([sentence for sentence in sentences if sentence], alpha)
     several = len(groups) > 1
     ranked = sorted(filter(contenders, groups), key=lambda group: contenders(group)[0].leaking)
-    best = (_best(group, f" on `{group[0].row.dataset}`" if several else "") for group in ranked)
+    best = (_best(group, f" on `{group[0].row.dataset}`" if several else "", alpha) for group in ranked)
     prefix = next(iter(results.values())).prefix
     return " ".join([*told, *best][:MOST]).replace(f"`{prefix}", "`")
 
@@ -159,7 +160,7 @@ def _listed(names: Sequence[str]) -> str:
     )
 
 
-def _best(group: Sequence[Result], where: str) -> str:
+def _best(group: Sequence[Result], where: str, alpha: float) -> str:
     """Which row is ahead, and which others may be the best."""
     rivals = contenders(group)
     best, *others = rivals
@@ -173,7 +174,7 @@ def _best(group: Sequence[Result], where: str) -> str:
     text = text[0].upper() + text[1:]
     if not others:
         return f"{text}; no other row can be compared with it."
-    equal = [result for result in may_be_best(rivals) if result is not best]
+    equal = [result for result in may_be_best(rivals, alpha) if result is not best]
     worse = len(others) - len(equal)
     names = [f"`{result.name}`" for result in equal]
     named = ", ".join(names)
@@ -186,17 +187,17 @@ def _best(group: Sequence[Result], where: str) -> str:
     return _remarked(f"{text}; {named} may be as good{rest}.", [best, *equal[:MOST_NAMED]])
 
 
-def may_be_best(rivals: Sequence[Result]) -> list[Result]:
-    """The rows that the seeds do not exclude from being the best: in 95 % of all studies the best row is among them.
+def may_be_best(rivals: Sequence[Result], alpha: float = ALPHA) -> list[Result]:
+    """The rows that the seeds do not exclude from being the best: in 1 − alpha of all studies the best is among them.
 
-    A row is excluded where a paired one-sided test says of any other that it is better, at 5 % shared by the others
-    (multiple comparisons with the best, Hsu 1981, with Bonferroni's bound, so that rows may vary unequally).
+    A row is excluded where a paired one-sided test says of any other that it is better, at an alpha that the others
+    share (multiple comparisons with the best, Hsu 1981, with Bonferroni's bound, so that rows may vary unequally).
     """
-    level = ALPHA / max(1, len(rivals) - 1)
+    share = alpha / max(1, len(rivals) - 1)
     results = {result.name: result for result in rivals}
 
     def better(other: Result, result: Result) -> bool:
         found = gather(ACCURACY, [Sum({other.name: 1.0, result.name: -1.0})], results)
-        return bool(found) and float(found[0].sample.over()[0]) <= level
+        return bool(found) and float(found[0].sample.over()[0]) <= share
 
     return [result for result in rivals if not any(better(other, result) for other in rivals if other is not result)]

@@ -124,6 +124,15 @@ def test_the_ranking_is_told_as_a_set(
     assert expected in answers.answer(study(), measure(rows, leaking))
 
 
+def test_looks_at_a_study_make_its_answer_more_careful(measure: Measure) -> None:
+    """Broken: a study that adds seeds until something is sure would be sure of it by chance."""
+    groups = measure({"a": (0.90, 0.92, 0.93, 0.91, 0.94), "b": (0.89, 0.91, 0.91, 0.91, 0.92)})
+    told = study(Answer(says="It adds {gain}.", of={"gain": "accuracy: a - b"}))
+    often = told.model_copy(update={"looks": [5, 10, 20, 29]})
+    assert "points. `a` has" in answers.answer(told, groups) and "; `b` may be" not in answers.answer(told, groups)
+    assert "(not sure). `a` has" in answers.answer(often, groups) and "; `b` may be" in answers.answer(often, groups)
+
+
 def test_the_best_row_is_rarely_excluded(measure: Measure) -> None:
     """Broken: the set of rows that may be the best would leave the best out in more than 5 % of studies."""
     generator, missed, kept = np.random.default_rng(0), 0, 0
