@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import arithmetic
-from pipeline.errors import UserError
+from pipeline.errors import UserError, of_the_disk
 from pipeline.params.rows import Row
 from pipeline.running import forkserver
 from pipeline.running.slots import Slots, gpus, kind, wanted_jobs
@@ -230,8 +230,9 @@ def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) 
         pipe.send(("done", None))
     except UserError as error:
         pipe.send(("done", str(error)))
-    except BaseException:
-        pipe.send(("done", traceback.format_exc()))
+    except BaseException as error:
+        line = of_the_disk(error) if isinstance(error, OSError) else None
+        pipe.send(("done", line or traceback.format_exc()))
 
 
 def _die_with_parent() -> None:
