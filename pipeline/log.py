@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.errors import UserError, command
 from pipeline.running.logbook import tracking_uri, unlogged, unlogged_studies, unlogged_trials
+from pipeline.text import redact
 from pipeline.tracking import views
 from pipeline.tracking.mlflow_log import MlflowLog, attempt, connect
 from pipeline.tracking.tracker import now
@@ -47,9 +48,9 @@ def log_pending() -> None:
         print(what, file=sys.stderr)
         if problem := attempt(action):
             before = f"{_counted(done)} were logged before"
-            raise UserError(f"{tracking_uri()}: {problem}; {before}")
+            raise UserError(f"{redact(tracking_uri())}: {problem}; {before}")
         done[kind] += 1
-    print(f"{_counted(done)} logged to {tracking_uri()}")
+    print(f"{_counted(done)} logged to {redact(tracking_uri())}")
 
 
 def _counted(done: Counter[str]) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,6 +26,13 @@ def one_line(text: object) -> str:
 def printable(text: object) -> str:
     """Any text on one line, without what a terminal could not show or would obey."""
     return "".join(letter if letter.isprintable() else "�" for letter in one_line(text))
+
+
+def redact(text: object) -> str:
+    """Any text, without what stands before a host in its addresses but for the user's name, and without passwords that
+    an address gives as parameters."""
+    found = re.sub(r"(?<=://)([^/?#\s:@]*:)?[^/?#\s]*@", r"\1***@", str(text))
+    return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&\s]+", r"\1***", found)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

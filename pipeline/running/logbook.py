@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipeline.params.rows import Row, TunedRow
 from pipeline.params.tuning import Value
 from pipeline.running import store
 from pipeline.storage import read_notes, write_json
+from pipeline.text import redact
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class LoggedTrial:
         """Notes in the run store how far this trial is logged to the present tracking store: pending or logged."""
         path = self.path / "logged.json"
         about = vars(self) | {"row": self.row.model_dump()}
-        write_json(path, read_notes(path) | {tracking_uri(): {"state": state, "about": about}})
+        write_json(path, read_notes(path) | {tracking_place(): {"state": state, "about": about}})
 
 
 def unlogged_trials(tuning: str | None = None) -> list[LoggedTrial]:
@@ -97,7 +99,7 @@ def unlogged_trials(tuning: str | None = None) -> list[LoggedTrial]:
     found = []
     is_tuning = functools.cache(store.is_tuning)
     for path in sorted((paths.STORE / "trials").glob("*/logged.json")):
-        entry = read_notes(path).get(tracking_uri())
+        entry = read_notes(path).get(tracking_place())
         if entry and entry["state"] == "pending" and store.is_whole(path.parent):
             about = entry["about"]
             if about["tuning"] == tuning or not is_tuning(about["study"], about["name"]):
@@ -111,6 +113,13 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.MLFLOW / 'mlflow.db'}"
 
 
+def tracking_place() -> str:
+    """The present tracking store as notes name it: without a password, whose digest tells stores apart."""
+    uri = tracking_uri()
+    shown = redact(uri)
+    return uri if shown == uri else f"{shown}#{hashlib.sha256(uri.encode()).hexdigest()[:8]}"
+
+
 def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
     """The runs of `finished` that the present tracking store does not hold, and all of other rows whose
     logging was begun and not completed, but for rows that a process is training, and logging, right now."""
@@ -120,7 +129,7 @@ def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
         for where, entry in read_notes(path).items():
             about = entry["about"]
             identity = (about["study"], about["name"], about["key"])
-            if not where.startswith(f"{tracking_uri()} "):
+            if not where.startswith(f"{tracking_place()} "):
                 continue
             if entry["state"] == "logged":
                 runs.pop(identity, None)
@@ -145,19 +154,19 @@ def _run(about: dict[str, Any]) -> LoggedRun:
 
 def _entry(study: str, name: str) -> str:
     """How logged.json names a row in the present tracking store; two rows may share a run."""
-    return f"{tracking_uri()} {study}/{name}"
+    return f"{tracking_place()} {study}/{name}"
 
 
 def mark_study(study: str, state: str) -> None:
     """Notes in the run store how far a study's report is logged to the present tracking store: pending or logged."""
     path = _studies() / f"{study}.json"
-    write_json(path, read_notes(path) | {tracking_uri(): state})
+    write_json(path, read_notes(path) | {tracking_place(): state})
 
 
 def unlogged_studies() -> list[str]:
     """The studies whose report was to be logged to the present tracking store and is not."""
     files = sorted(_studies().glob("*.json"))
-    return [path.stem for path in files if read_notes(path).get(tracking_uri()) == "pending"]
+    return [path.stem for path in files if read_notes(path).get(tracking_place()) == "pending"]
 
 
 def _studies() -> Path:

@@ -35,7 +35,7 @@ from pipeline.running.logbook import (
     mark_study,
     tracking_uri,
 )
-from pipeline.text import one_line
+from pipeline.text import one_line, redact
 from pipeline.tracking import attachments, labels, summary, tuning_log
 
 FLUSH_SECONDS = 2.0
@@ -79,7 +79,7 @@ def attempt(action: Any, *arguments: Any) -> str | None:
         action(*arguments)
     # Whatever a tracking server answers, or does not, must not end a training.
     except Exception as error:
-        return one_line(error)[:200] or type(error).__name__
+        return redact(one_line(error))[:200] or type(error).__name__
     return None
 
 
@@ -216,7 +216,7 @@ def run_tags(run_id: str) -> dict[str, str]:
     try:
         tags = connect().get_run(run_id).data.tags
     except Exception as error:  # of whatever a tracking server answers, or does not
-        raise UserError(f"{tracking_uri()}: {one_line(error)[:200]}") from None
+        raise UserError(redact(f"{tracking_uri()}: {one_line(error)}")[:250]) from None
     if not {"study", "row", "seed", "key"} <= tags.keys():
         raise UserError(f"run {run_id}: no training run of this project")
     return tags

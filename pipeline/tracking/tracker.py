@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pipeline.running import forkserver
 from pipeline.running.logbook import LoggedRun, LoggedTrial, mark_study, tracking_uri
-from pipeline.text import one_line
+from pipeline.text import one_line, redact
 
 PORTS = {"http": 80, "https": 443}
 
@@ -92,7 +92,7 @@ class Tracker:
 
 def _say_unlogged(problem: str) -> None:
     print(
-        f"not logged to {tracking_uri()}: {problem}; the results are safe, and logged later by:"
+        f"not logged to {redact(tracking_uri())}: {redact(problem)}; the results are safe, and logged later by:"
         " pipeline/python -m pipeline.log",
         file=sys.stderr,
     )

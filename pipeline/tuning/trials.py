@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline import paths
 from pipeline.errors import UserError
-from pipeline.text import one_line
+from pipeline.text import one_line, redact
 from pipeline.tuning.search import Direction, Distributions
 
 BEAT_SECONDS = 20
@@ -248,7 +248,7 @@ def _reached() -> Iterator[None]:
     except (StorageInternalError, SQLAlchemyError, OSError) as error:
         reason = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
         raise UserError(
-            f"{where}: {one_line(reason)[:200]}; finished trials are kept, the next start goes on"
+            f"{where}: {redact(one_line(reason))[:200]}; finished trials are kept, the next start goes on"
         ) from None
     except KeyError:
         raise UserError(
