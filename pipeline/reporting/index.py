@@ -12,6 +12,7 @@ from pipeline.reporting.section import Section, Words
 
 TITLE = "Batch normalization, dropout, or both, and in which order?"
 LEAD = "What the studies of this repository answer, and what they say to claims made elsewhere."
+PRIMER = "New to these layers? The [primer](primer.md) shows what they do, on small examples."
 
 ANSWERS, ANSWERS_END = "<!-- what studies answer, as their reports say it -->", "<!-- answers end -->"
 """Marks in README.md between which the reports write."""
@@ -77,9 +78,8 @@ def sections(summaries: Sequence[Summary]) -> list[Section]:
     Args:
         summaries: of all studies that have a report.
     """
-    if not summaries:
-        return [Section("Studies", [Words("No study has been run yet: `make quickstart`.")])]
-    return [Section("Studies", [Words("\n\n".join(map(_study, summaries)))]), *_claims(summaries)]
+    studies = map(_study, summaries) if summaries else ["No study has been run yet: `make quickstart`."]
+    return [Section("Studies", [Words(text) for text in (PRIMER, *studies)]), *_claims(summaries)]
 
 
 def _study(found: Summary) -> str:
