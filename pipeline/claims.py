@@ -10,12 +10,8 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import paths
 from pipeline.errors import command
-from pipeline.findings.decisions import level
-from pipeline.findings.measured import Result, load_available
-from pipeline.findings.verdicts import Verdict, judge
-from pipeline.params.planned import PlannedStudy, claims_of
+from pipeline.findings.verdicts import Verdict, judge_available
 from pipeline.params.reading import read_params
 from pipeline.params.studies import Params
 from pipeline.reporting.claims_section import in_favour, tally
@@ -23,16 +19,12 @@ from pipeline.reporting.claims_section import in_favour, tally
 
 def verdicts_of(params: Params) -> dict[str, list[Verdict]]:
     """Verdicts by study, on the rows that have results; what is wrong with others goes to stderr."""
-    return {name: judged(params, name)[0] for name in params.studies}
-
-
-def judged(params: Params, study: str) -> tuple[list[Verdict], dict[str, Result]]:
-    """Verdicts of a study, and the results by row that they stand on."""
-    planned = PlannedStudy(name=study, study=params.in_full(study), rows=params.of_study(study))
-    results, complaints = load_available(planned, paths.RUNS / study, paths.DIAGNOSIS / study)
-    for complaint in complaints:
-        print(f"not counted: {complaint}", file=sys.stderr)
-    return judge(claims_of(params, study), results, level(planned.study.looks)), results
+    found = {}
+    for name in params.studies:
+        found[name], _, complaints = judge_available(params, name)
+        for complaint in complaints:
+            print(f"not counted: {complaint}", file=sys.stderr)
+    return found
 
 
 def index(params: Params, verdicts: dict[str, list[Verdict]]) -> Table:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import paths
-from pipeline.claims import judged
 from pipeline.errors import UserError, command
 from pipeline.findings.decisions import Decision
 from pipeline.findings.measured import Result
+from pipeline.findings.verdicts import judge_available
 from pipeline.params.reading import read_params
 from pipeline.params.studies import Params
 from pipeline.running import cost, slots, store
@@ -91,7 +91,9 @@ def look(params: Params, study: str) -> Look:
     for name, row in rows.items():
         if row.seeds != seeds:
             raise UserError(f"rows.{name}.seeds: seeds are added to studies.{study}.rows.seeds; write them there alone")
-    verdicts, results = judged(params, study)
+    verdicts, results, complaints = judge_available(params, study)
+    if complaints:
+        raise UserError(complaints[0])
     missing = [name for name in rows if name not in results]
     if missing:
         raise UserError(f"{missing[0]}: no results; run 'pipeline/python -m pipeline.launch report@{study}' first")

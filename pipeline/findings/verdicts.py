@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pipeline import paths
 from pipeline.findings import power
-from pipeline.findings.decisions import ALPHA, Comparison, Decision, compare, decide
+from pipeline.findings.decisions import ALPHA, Comparison, Decision, compare, decide, level
 from pipeline.findings.evidence import Evidence, gather
-from pipeline.findings.measured import Result
+from pipeline.findings.measured import Result, load_available
 from pipeline.findings.stats import Estimate, mean_interval
 from pipeline.params.contrasts import Contrast, Sum, parse
-from pipeline.params.planned import Claims, PlannedClaim
+from pipeline.params.planned import Claims, PlannedClaim, PlannedStudy, claims_of
 from pipeline.params.quantities import Quantity, quantity
+from pipeline.params.studies import Params
 
 Values = dict[str, dict[int, float]]
 """A quantity by row and seed."""
@@ -97,6 +99,17 @@ def judge(claims: Claims, results: Mapping[str, Result], alpha: float = ALPHA) -
             reason = _small(case.quantity)
         verdicts[case.name] = Verdict(case, decision, reason, p, float(found.corrected[0]))
     return [verdicts.get(case.name) or Verdict(case, Decision.NOT_RUN, _missing(case, results)) for case in cases]
+
+
+def judge_available(params: Params, study: str) -> tuple[list[Verdict], dict[str, Result], list[str]]:
+    """Verdicts of a study on the rows that have outputs, at the level of one of its looks.
+
+    Returns:
+        The verdicts, the results by row that they stand on, and what is wrong with outputs that cannot be read.
+    """
+    planned = PlannedStudy(name=study, study=params.in_full(study), rows=params.of_study(study))
+    results, complaints = load_available(planned, paths.RUNS / study, paths.DIAGNOSIS / study)
+    return judge(claims_of(params, study), results, level(planned.study.looks)), results, complaints
 
 
 def _compared(case: Case) -> Comparison:
