@@ -1,20 +1,19 @@
-"""Every claim of params.yaml with its verdicts on what was run: an index over all studies.
+"""Every claim of params.yaml with its verdicts on what was run, a line each: an index over all studies.
 
     pipeline/python -m pipeline.claims
 
 Verdicts come from the outputs of stage `train` as they lie in runs/; a study's report holds the same, with pictures.
 """
 
+import shutil
 import sys
 
-from rich.console import Console
-from rich.table import Table
-
 from pipeline.errors import command
+from pipeline.findings.decisions import Decision
 from pipeline.findings.verdicts import Verdict, judge_available
 from pipeline.params.reading import read_params
 from pipeline.params.studies import Params
-from pipeline.reporting.claims_section import in_favour, tally
+from pipeline.reporting.claims_section import MARKS, in_favour, tally
 
 
 def verdicts_of(params: Params) -> dict[str, list[Verdict]]:
@@ -27,29 +26,32 @@ def verdicts_of(params: Params) -> dict[str, list[Verdict]]:
     return found
 
 
-def index(params: Params, verdicts: dict[str, list[Verdict]]) -> Table:
-    """One line per claim and study, in the order of params.yaml."""
-    found = Table(box=None, pad_edge=False)
-    for name in ("claim", "study", "verdict", "in its favour, 95 % interval"):
-        found.add_column(name, no_wrap=name != "claim", overflow="fold")
-    found.add_column("why it is open")
-    for name, claim in params.claims.items():
-        for study in claim.by_study():
-            (verdict,) = (verdict for verdict in verdicts[study] if verdict.case.name == name)
-            found.add_row(name, study, verdict.decision, in_favour(verdict), verdict.reason)
-    return found
+def index(verdicts: dict[str, list[Verdict]]) -> list[str]:
+    """A line for each claim and study, those first that were run; the ends of lines may be cut off."""
+    tests = [(study, verdict) for study, found in verdicts.items() for verdict in found]
+    tests.sort(key=lambda test: test[1].decision is Decision.NOT_RUN)
+    longest = max((len(study) for study, _ in tests), default=0)
+    return [_line(verdict, f"{study:<{longest}}") for study, verdict in tests]
+
+
+def _line(verdict: Verdict, study: str) -> str:
+    mean, _, ends = in_favour(verdict).partition(" (")
+    interval = f" ({ends}" if ends else ""
+    reason = f"; {verdict.reason}" if verdict.reason else ""
+    name, decision = verdict.case.name, verdict.decision
+    return f"{MARKS[decision]} {decision:<12} {study} {mean:<13} {name}{interval}{reason}"
 
 
 @command
 def main() -> None:
     params = read_params()
     verdicts = verdicts_of(params)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 10_000
-    console.print(index(params, verdicts))
+    # In a terminal a claim is a line; where nobody watches, the line is whole.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in index(verdicts):
+        print(line if width is None or len(line) <= width else f"{line[: width - 1]}…")
     tests = [verdict for study in verdicts.values() for verdict in study]
-    console.print(f"{len(params.claims)} claims, {len(tests)} tests: {tally(tests)}")
+    print(f"{len(params.claims)} claims, {len(tests)} tests: {tally(tests)}")
 
 
 if __name__ == "__main__":

@@ -277,6 +277,15 @@ def test_the_index_counts_what_was_run(
     assert printed.err.startswith("not counted: ") and "quickstart/bn/spec.json: missing" in printed.err
 
 
+def test_the_index_begins_with_what_was_run(measure: Measure) -> None:
+    """Broken: what was found would be hidden among claims that nobody ran, or cut off at the end of a line."""
+    run = verdict("accuracy: high > low", measure({"high": HIGH, "low": LOW}))
+    not_run = verdict("accuracy: high > none", measure({"high": HIGH}))
+    first, second = claims.index({"a-study": [not_run], "b": [run]})
+    assert first == "✓ supported    b       +10.00 points it (+8.67 to +11.33)"
+    assert second == "– not run      a-study –             it; no results of none"
+
+
 PLAIN = {"each": "conv act", "end": "pool", "head": "dense act"}
 ARRANGEMENTS = {
     "plain": PLAIN | {"dropout": 0.5},
