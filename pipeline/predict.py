@@ -26,11 +26,11 @@ from torch import Tensor
 
 from pipeline.errors import UserError, command
 from pipeline.findings.ensemble import Ensemble, together
-from pipeline.images.archives import LIMIT
+from pipeline.images.members import content
 from pipeline.images.pictures import FORMATS, Picture, Pixels, channels_first, decode, hushed
 from pipeline.measures import inference
 from pipeline.progress import bar
-from pipeline.text import printable
+from pipeline.text import one_line, printable
 from pipeline.tracking import trained
 from pipeline.tracking.trained import Trained
 
@@ -80,10 +80,9 @@ def read(path: Path, shape: tuple[int, int, int]) -> Picture:
     """The picture in a file, H×W or H×W×3 as a network of these C, H and W wants it, or what is wrong with the file."""
     channels, height, width = shape
     try:
-        with path.open("rb") as file:
-            return decode(file.read(LIMIT), (width, height), grey=channels == 1)
+        return decode(content(path), (width, height), grey=channels == 1)
     except OSError as error:
-        return error.strerror or type(error).__name__
+        return error.strerror or one_line(error)
 
 
 def gather(names: Iterable[str], shape: tuple[int, int, int]) -> tuple[dict[str, Pixels], dict[str, str]]:

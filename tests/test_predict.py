@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from pipeline import fold, paths, predict
 from pipeline.images import folders, prepared
+from pipeline.params.datasets import Folder
 from pipeline.params.rows import Row
 from pipeline.storage import read_json, write_atomically, write_json, write_sealed
 from pipeline.tracking import trained
@@ -169,7 +170,8 @@ def test_pictures_are_resized_as_data_sets_are(mode: str, tmp_path: Path) -> Non
     for name, pixels in zip(("a/0.png", "b/0.png"), noise, strict=True):
         (tmp_path / name).parent.mkdir()
         Image.fromarray(pixels).convert(mode).save(tmp_path / name)
-    expected, *_ = folders.read("d", tmp_path, 8, lambda _: None)
+    dataset = Folder.model_validate({"source": "folder", "path": str(tmp_path), "size": 8})
+    expected, *_ = folders.read("d", tmp_path, dataset, lambda _: None)
     pictures, _ = predict.gather([str(tmp_path)], (len(mode), 8, 8))
     assert np.array_equal(np.stack(list(pictures.values())), expected.numpy())
 

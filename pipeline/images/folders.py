@@ -1,5 +1,6 @@
 """Images in folders named after their classes, in a directory or an archive, as one tensor."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -13,8 +14,10 @@ from torch import Tensor
 
 from pipeline import paths
 from pipeline.errors import UserError
-from pipeline.images.archives import Entry, Parts, entries, inside
+from pipeline.images.archives import entries
+from pipeline.images.members import DEPTH, Entry, Parts, inside
 from pipeline.images.pictures import Picture, Pixels, channels_first, decode, hushed
+from pipeline.params.datasets import Folder, Torchvision
 from pipeline.text import one_line, printable
 
 Show = Callable[[float], None]
@@ -23,18 +26,23 @@ Show = Callable[[float], None]
 LARGE = 2**15
 """Bytes of a file from which decoding it on another thread saves more time than handing it over costs."""
 
+THREADS = min(os.cpu_count() or 1, 8)
+"""That decode large files, each of which may need a picture's memory a few times."""
+
 SPLITS = ("train", "test")
 NEEDED = "train/<class>/<file> and test/<class>/<file>, or <class>/<file>, is needed, at most one folder above"
 
 
-def read(name: str, path: Path, size: int | None, show: Show) -> tuple[Tensor, Tensor, Tensor | None, list[str]]:
+def read(
+    name: str, path: Path, dataset: Folder | Torchvision, show: Show
+) -> tuple[Tensor, Tensor, Tensor | None, list[str]]:
     """Images of a directory or archive, sorted by split, class and file name.
 
     Args:
         name: of the data set, for messages.
         path: where the images lie, `train/<class>/<file>` and `test/<class>/<file>`, or `<class>/<file>`, with at most
             one folder above.
-        size: to which they are brought, antialiased; None keeps their own.
+        dataset: with the size to which they are brought, antialiased, and what they may come to.
         show: for progress.
 
     Returns:
@@ -46,7 +54,7 @@ def read(name: str, path: Path, size: int | None, show: Show) -> tuple[Tensor, T
     """
     where = f"datasets.{name}.path: {printable(paths.shown(path))}"
     with hushed():
-        pictures, folders = _collect(entries(where, path), size, show, f"datasets.{name}.size")
+        pictures, folders = _collect(entries(where, path), dataset, show, f"datasets.{name}")
     layout = _layout(where, pictures, folders)
     for parts in layout.files:
         if isinstance(problem := pictures[parts], str):
@@ -57,7 +65,9 @@ def read(name: str, path: Path, size: int | None, show: Show) -> tuple[Tensor, T
     return _stack(pictures, layout.files), labels, test, layout.classes
 
 
-def _collect(found: Iterable[Entry], size: int | None, show: Show, key: str) -> tuple[dict[Parts, Picture], set[Parts]]:
+def _collect(
+    found: Iterable[Entry], dataset: Folder | Torchvision, show: Show, key: str
+) -> tuple[dict[Parts, Picture], set[Parts]]:
     """Decodes every file, since only the last one completes the layout that tells which of them count.
 
     Returns:
@@ -67,8 +77,9 @@ def _collect(found: Iterable[Entry], size: int | None, show: Show, key: str) -> 
     folders: set[Parts] = set()
     # By depth, because all files that count lie equally deep, and files beside the class folders less deep.
     first: dict[int, tuple[Parts, Pixels]] = {}
-    for parts, picture in _decoded(found, size, show):
-        folders.update(parts[:length] for length in range(1, len(parts)))
+    held, channels = 0, 1
+    for parts, picture in _decoded(found, dataset, show):
+        folders.update(parts[:length] for length in range(1, min(len(parts), DEPTH + 1)))
         if picture is None:
             folders.add(parts)
             continue
@@ -78,7 +89,12 @@ def _collect(found: Iterable[Entry], size: int | None, show: Show, key: str) -> 
             if pixels.shape[:2] != picture.shape[:2]:
                 # In place of its pixels, so that large photographs of all sizes do not fill the memory.
                 differs = f"{_extent(picture)}, but {'/'.join(other)} has {_extent(pixels)}"
-                pictures[parts] = f"{differs}; {key} makes all one size"
+                pictures[parts] = f"{differs}; {key}.size makes all one size"
+                continue
+            held, channels = held + math.prod(picture.shape[:2]), max(channels, 3 if picture.ndim == 3 else 1)
+            if held * channels > dataset.max_gib * 2**30:
+                many = f"the pixels of {len(pictures):,} pictures and more come to over {dataset.max_gib:g} GiB"
+                raise UserError(f"{key}.max_gib: {many}; {key}.size makes them smaller")
     return pictures, folders
 
 
@@ -86,20 +102,22 @@ def _extent(picture: Pixels) -> str:
     return f"{picture.shape[1]}×{picture.shape[0]} pixels"
 
 
-def _decoded(found: Iterable[Entry], size: int | None, show: Show) -> Iterator[tuple[Parts, Picture | None]]:
+def _decoded(
+    found: Iterable[Entry], dataset: Folder | Torchvision, show: Show
+) -> Iterator[tuple[Parts, Picture | None]]:
     """Each path with its picture, None for a folder. Small files are decoded at once and large ones on threads."""
-    extent = (size, size) if size else None
+    extent = (dataset.size, dataset.size) if dataset.size else None
     waiting: deque[tuple[Parts, Future[Picture]]] = deque()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for parts, data, done in found:
             show(done)
             if data is None:
                 yield parts, None
             elif len(data) < LARGE:
-                yield parts, decode(data, extent)
+                yield parts, decode(data, extent, most=dataset.max_pixels)
             else:
-                waiting.append((parts, pool.submit(decode, data, extent)))
-                if len(waiting) > 2 * (os.cpu_count() or 1):
+                waiting.append((parts, pool.submit(decode, data, extent, most=dataset.max_pixels)))
+                if len(waiting) > 2 * THREADS:
                     large, future = waiting.popleft()
                     yield large, future.result()
         for large, future in waiting:

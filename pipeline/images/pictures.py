@@ -1,6 +1,7 @@
 """An image file of any kind as pixels: one way for data sets and for the pictures that a network shall classify."""
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pipeline.params.datasets import MOST_PIXELS
 from pipeline.text import one_line
 
 Pixels = NDArray[np.uint8]
@@ -21,16 +23,21 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
 """Not all that Pillow knows: some of its formats start other programs, and some take any bytes for an image."""
 
 
-def decode(data: bytes, size: tuple[int, int] | None, grey: bool = False) -> Picture:
+def decode(data: bytes, size: tuple[int, int] | None, grey: bool = False, most: int = MOST_PIXELS) -> Picture:
     """The pixels of an image file, upright, without transparency, 16 bits reduced to 8; or what is wrong with it.
 
     Args:
         data: content of the file.
         size: width and height to which it is brought, antialiased; None keeps its own.
         grey: whether colours become grey (ITU-R 601 luma); otherwise they stay, and grey stays grey.
+        most: pixels of the file; more are not decoded.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if math.prod(image.size) > most:
+                return (
+                    f"{image.width:,}×{image.height:,} pixels; {most:,} at most are decoded (max_pixels of a data set)"
+                )
             ImageOps.exif_transpose(image, in_place=True)
             plain = _plain(image)
             plain = plain.convert("L") if grey else plain

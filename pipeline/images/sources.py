@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import socket
 import textwrap
 import warnings
@@ -53,7 +54,13 @@ def load(name: str, dataset: Digits | Torchvision | Folder) -> Images:
     else:
         sought = f"neither in {paths.shown(paths.IMAGES)} nor in the project"
         raise UserError(f"datasets.{name}.path: {printable(dataset.path)}: no such file or directory, {sought}")
-    return replace(images, images=_resize(images.images, dataset.size)) if dataset.size else images
+    if dataset.size is None:
+        return images
+    total = math.prod(images.images.shape[:2]) * dataset.size**2 / 2**30
+    if total > dataset.max_gib:
+        most = f"{total:,.1f} GiB of pixels, and max_gib is {dataset.max_gib:g}"
+        raise UserError(f"datasets.{name}.size: {dataset.size}, which makes {most}")
+    return replace(images, images=_resize(images.images, dataset.size))
 
 
 def _from_files(name: str, dataset: Torchvision | Folder) -> Images | None:
@@ -63,7 +70,7 @@ def _from_files(name: str, dataset: Torchvision | Folder) -> Images | None:
     if path is None:
         return None
     with bar(f"{name}: reading", 1.0) as show:
-        images = Images(*folders.read(name, path, dataset.size, show))
+        images = Images(*folders.read(name, path, dataset, show))
     if isinstance(dataset, Torchvision) and images.test is None:
         raise UserError(f"{where}: no train/ and test/, which {dataset.name} has")
     return images

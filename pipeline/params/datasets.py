@@ -11,6 +11,9 @@ from pipeline.params.schema import Fraction, Model, Positive
 Location = Annotated[str, Field(min_length=1, max_length=4096)]
 """Of files; no system has longer ones."""
 
+MOST_PIXELS = 2**26
+"""Of a picture, unless a data set says otherwise: 8192 × 8192."""
+
 
 class _Dataset(Model):
     validation: Fraction = Field(
@@ -19,7 +22,12 @@ class _Dataset(Model):
     train_size: Positive | None = Field(
         None, description="number of training images, of which each seed draws its own; null for all that are left"
     )
-    size: Positive | None = Field(None, description="images are resized to size × size pixels; null keeps them")
+    size: Positive | None = Field(
+        None, le=4096, description="images are resized to size × size pixels; null keeps them"
+    )
+    max_gib: float = Field(
+        2.0, gt=0, description="GiB that all pixels come to at most, a byte each; all are in memory, for a while twice"
+    )
 
     def shape(self) -> tuple[int, int, int]:
         """Images, channels and pixels of a side; 0 where the files alone can say it."""
@@ -34,6 +42,12 @@ class _Split(_Dataset):
     split_seed: int = Field(0, ge=0, description="seed of the choice of test images, which is the same for all seeds")
 
 
+class _Files(_Dataset):
+    max_pixels: Positive = Field(
+        MOST_PIXELS, description="pixels of a picture at most, as its file has them; a large one takes much memory"
+    )
+
+
 class Digits(_Split):
     """scikit-learn's handwritten digits: 1797 grey images of 8×8 pixels, part of the package."""
 
@@ -44,7 +58,7 @@ class Digits(_Split):
         return 1797, 1, 8
 
 
-class Torchvision(_Dataset):
+class Torchvision(_Files):
     """A data set that torchvision downloads and checks."""
 
     source: Literal["torchvision"]
@@ -57,7 +71,7 @@ class Torchvision(_Dataset):
         return (60000, 3, 32) if self.name.startswith("CIFAR") else (70000, 1, 28)
 
 
-class Folder(_Split):
+class Folder(_Split, _Files):
     """Images in a directory or archive: train/<class>/* and test/<class>/*, or <class>/* alone."""
 
     source: Literal["folder"]

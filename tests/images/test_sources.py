@@ -25,7 +25,7 @@ from torch import Tensor
 
 from pipeline import paths
 from pipeline.errors import UserError
-from pipeline.images import prepared, sources
+from pipeline.images import archives, members, prepared, sources
 from pipeline.images.folders import LARGE
 from pipeline.params.datasets import Digits, Folder, Torchvision
 from pipeline.prepare import prepare
@@ -323,7 +323,7 @@ def test_a_path_without_ending_or_machine(container: str, tmp_path: Path, monkey
 BAD_PATHS = {
     "absent": "no such file or directory, neither in",
     "~nobody-of-this-name/x": "Could not determine home directory",
-    "a" * 5000: "File name too long",
+    "a" * 300: "File name too long",
     "zero\0byte": "no such file or directory",
 }
 
@@ -490,6 +490,26 @@ def changed(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
 
 
+def announced(kind: bytes, size: int) -> bytes:
+    """A tar archive whose first header says that so many bytes of a long name or of attributes follow, and they do."""
+    return member("././@LongLink", kind, size=size).tobuf() + bytes(size) + tar(FLAT)
+
+
+def huge_picture() -> bytes:
+    """A PNG file of 13,000×13,000 pixels, as its header says."""
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", 13_000, 13_000, 8, 2, 0, 0, 0), b"IDAT" + zlib.compress(bytes(9)))
+    written = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(written)
+
+
+def zipped(compression: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, data in FLAT.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
 PLAIN = tar(FLAT)
 THIRD = PLAIN.index(b"dog/0.png")
 BROKEN_ARCHIVES: dict[str, tuple[str, bytes, str]] = {
@@ -500,6 +520,19 @@ BROKEN_ARCHIVES: dict[str, tuple[str, bytes, str]] = {
     "another compression": ("i.tar.gz", lzma.compress(PLAIN), "truncated, damaged"),
     "tar cut in a file": ("i.tar", PLAIN[: THIRD + 520], "truncated, damaged"),
     "tar cut between files": ("i.tar", PLAIN[:THIRD], "truncated, damaged"),
+    "tar with a hole": ("i.tar", PLAIN[:THIRD] + bytes(512) + PLAIN[THIRD + 512 :], "goes on behind its end"),
+    "two tars in one file": ("i.tar.gz", gzip.compress(PLAIN + tar(SPLIT)), "goes on behind its end"),
+    "zeros in place of the rest": ("i.tar.bz2", bz2.compress(PLAIN[:THIRD] + bytes(2**21)), "a download that was cut"),
+    "name of 2 MiB": ("i.tar.gz", gzip.compress(announced(tarfile.GNUTYPE_LONGNAME, 2**21)), "a header of more than"),
+    "attributes of 2 MiB": ("i.tar.gz", gzip.compress(announced(tarfile.XHDTYPE, 2**21)), "a header of more than"),
+    "name of 5,000 letters": ("i.tar", tar({"a/" * 2500 + "b.png": b""}), "a name of 5,005 characters"),
+    "file of 3 GiB": ("i.tar", tar(FLAT, member("dog/x.png", size=3 * 2**30)), "dog/x.png: 3,221,225,472 bytes, and"),
+    "picture of 169 million pixels": (
+        "i.tar",
+        tar(FLAT | {"dog/x.png": huge_picture()}),
+        "dog/x.png: 13,000×13,000 pixels; 67,108,864 at most are decoded (max_pixels",
+    ),
+    "zip that unpacks without bounds": ("i.zip", zipped(zipfile.ZIP_BZIP2), "cat/0.png: of a kind of compression"),
     "tar with a broken header": ("i.tar", changed(PLAIN, THIRD), "truncated, damaged"),
     "cut tar.xz": ("i.tar.xz", lzma.compress(PLAIN)[:-100], "truncated, damaged"),
     "cut tar.gz": ("i.tar.gz", gzip.compress(PLAIN)[:-100], "truncated, damaged"),
@@ -529,6 +562,47 @@ def test_broken_archive(tmp_path: Path, kind: str) -> None:
     path.write_bytes(data)
     line = complaint(tmp_path, folder(path))
     assert line.startswith(f"datasets.d.path: {path}: ") and reason in line
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_bounds(container: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a small archive fills the memory or takes an hour, where a line could say what is too much."""
+    path = pack(tmp_path, FLAT, container)
+    assert "max_gib: the pixels of 2 pictures and more come to over 1e-07 GiB" in complaint(
+        tmp_path, folder(path, max_gib=1e-7)
+    )
+    assert "6×5 pixels; 29 at most" in complaint(tmp_path, folder(path, max_pixels=29))
+    assert len(load(path, max_pixels=30, max_gib=540 / 2**30).labels) == len(FLAT)
+    with monkeypatch.context() as patch:
+        patch.setattr(archives, "MOST_ENTRIES", 5)
+        assert "more than 5 files and folders" in complaint(tmp_path, folder(path))
+    if container != "directory":
+        monkeypatch.setattr(members, "SURE", 100)
+        monkeypatch.setattr(members, "RATIO", 0.1)
+        assert members.BOMB in complaint(tmp_path, folder(path))
+
+
+def test_a_size_beyond_memory() -> None:
+    """Else images that take hours to resize fill the memory."""
+    with pytest.raises(UserError, match=r"datasets\.d\.size: 4096, which makes 28\.1 GiB of pixels, and max_gib is 2"):
+        sources.load("d", Digits.model_validate({"source": "digits", "size": 4096}))
+
+
+@pytest.mark.skipif(not os.access("/proc/kmsg", os.R_OK), reason="needs a file that waits for its next byte")
+@pytest.mark.parametrize("name", ["images/dog/x.png", "images.tar", "images.zip"])
+def test_links_to_what_has_no_end(name: str, tmp_path: Path) -> None:
+    """Else reading waits forever."""
+    pack(tmp_path, FLAT, "directory")
+    (tmp_path / name).symlink_to("/proc/kmsg")
+    line = complaint(tmp_path, folder(tmp_path / name.split("/", maxsplit=1)[0]))
+    assert "x.png: corrupt or no image" in line or "no plain file, or an empty one" in line
+
+
+@pytest.mark.parametrize("container", ["tar", "zip"])
+def test_a_pipe_is_no_archive(container: str, tmp_path: Path) -> None:
+    """Else reading waits forever."""
+    os.mkfifo(tmp_path / f"images.{container}")
+    assert "no plain file, or an empty one" in complaint(tmp_path, folder(tmp_path / f"images.{container}"))
 
 
 def test_broken_checksum_in_zip(tmp_path: Path) -> None:
