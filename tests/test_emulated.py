@@ -6,6 +6,7 @@ the maker, such as rsqrtps, are a third one's there. Run by `make test-emulated`
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -88,7 +89,7 @@ def params() -> dict[str, Any]:
         "studies": {name: {"title": name, "question": "?"} for name in ("words", "reported")},
         "rows": rows() | {"plain": reported | {"each": "conv act", "head": "dense act drop"}},
         "tuned": {"tuned": reported | {"tuning": TUNING}},
-        "claims": {"c": {"says": "?", "source": "?", "tests": {"reported": "accuracy: tuned > plain"}}},
+        "claims": {"c": {"says": "?", "source": "?", "tested": "?", "tests": {"reported": "accuracy: tuned > plain"}}},
     }
 
 
@@ -98,12 +99,12 @@ def begin(folder: Path, *emulator: str) -> subprocess.Popen[str]:
         shutil.copytree(ROOT / name, folder / name)  # with what is compiled already
     (folder / "params.yaml").write_text(json.dumps(params()))
     # The real interpreter: qemu cannot follow a virtual environment's link to it, which is what makes it one.
-    command = [*emulator, str(Path(sys.executable).resolve()), str(ROOT / "tests" / "emulated_study.py")]
-    path = f"{folder}:{sysconfig.get_path('purelib')}"
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "HOME": str(folder)}
+    python = [str(Path(sys.executable).resolve()), "-X", "faulthandler"]
+    environment = os.environ | {"PYTHONPATH": f"{folder}:{sysconfig.get_path('purelib')}", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+        [*emulator, *python, str(ROOT / "tests" / "emulated_study.py")],
+        cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
 def digests(folder: Path) -> dict[str, str]:
