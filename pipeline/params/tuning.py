@@ -69,7 +69,7 @@ class Tuning(Model):
     pruner: Literal["none", "median", "hyperband", "wilcoxon"] = Field(
         "none",
         description="who ends trials early: median and hyperband by their epochs, mostly in the first seed; wilcoxon"
-        " by the later half of the first seed's, as median does, then by seeds",
+        " by the later half of the first seed's, then by seeds",
     )
     parallel: Positive = Field(
         4,
