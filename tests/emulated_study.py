@@ -21,7 +21,7 @@ from pipeline.findings.verdicts import judge
 from pipeline.images import prepared
 from pipeline.params import planned
 from pipeline.params.reading import read_params
-from pipeline.running import workers
+from pipeline.running import forkserver, workers
 from pipeline.running.pool import ThisMachine, train_rows
 from pipeline.tuning import tuner
 
@@ -74,6 +74,7 @@ def write_images(name: str) -> None:
 
 def main() -> None:
     workers.do_all = do_all
+    forkserver.start = lambda *_: None  # pyright: ignore[reportAttributeAccessIssue]
     params = read_params()
     plan.write_plan(params)
     for name in params.datasets:
