@@ -1,7 +1,7 @@
 """The sections on what the stage `diagnose` measures; none where nothing applies."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,12 +23,14 @@ SHIFT_NOTE = (
     " training images with their augmentation, while all norms normalize with their running statistics (Li et al. 2018,"
     " arXiv 1801.05134). A norm's shift contains what the norms before it hand on, which multiplies along the network;"
     " its *own shift* is what is left where the norms before it are given exact statistics first. Without dropout a"
-    " shift is not quite 1: the running variance still holds batches of older weights.\n\n"
+    " shift is not quite 1: the running variance still holds batches of older weights. Means over seeds are geometric,"
+    " with 95 % intervals of the logarithm, since shifts multiply. The published range is over networks, as far as the"
+    " publication gives one."
+)
+FORMULA_NOTE = (
     "A formula applies where dropout stands directly before the norm (a) or before the weights whose output the norm"
     " takes (b). It knows of the nearest dropout only, so compare it with the own shift. Formula (b) takes one mean,"
-    " one variance and one correlation for all inputs of a unit; the last column gives each input its own. Means over"
-    " seeds are geometric, with 95 % intervals of the logarithm, since shifts multiply. The published range is over"
-    " networks, as far as the publication gives one."
+    " one variance and one correlation for all inputs of a unit; the last column gives each input its own."
 )
 
 
@@ -58,8 +60,6 @@ def shift(found: Findings) -> Iterator[Section]:
     rows = [result for result in found.planned if result.diagnosis and result.diagnosis.shifts("ratio")]
     if not rows:
         return
-    head = ["row", "shift, mean over layers", "own shift", "published", "layers with a formula", "their shift"]
-    head += ["their own shift", "formula", "formula, each input its own"]
     text = (
         "Variance in test mode by that which training left, means over the seeds, for each batch norm in network order;"
         " bands hold 90 % of the channels. Under 1, a norm meets less variance than it divides by. Dashed: its own"
@@ -72,7 +72,7 @@ def shift(found: Findings) -> Iterator[Section]:
     measures = [{"label": "variance, test mode / training", "scale": "ratio", "series": series}]
     data = {"x": "batch norm", "rows": [named(result) for result in rows], "shown": SHOWN, "points": True}
     drawn = chart("curves", "Variance shift by layer", text, data | {"measures": measures}, picture, Words(text))
-    yield Section("Variance shift", [Words(table(head, map(_shift_line, rows))), Words(SHIFT_NOTE), drawn])
+    yield Section("Variance shift", [Words(_shifts(rows)), Words(SHIFT_NOTE), drawn, *map(Words, _formulas(rows))])
 
 
 def _ratios(row: int, result: Result) -> Iterator[dict[str, Any]]:
@@ -95,15 +95,28 @@ def _draw(rows: list[Result]) -> str:
     return charts.svg(lambda: shift_figure(shown))
 
 
-def _shift_line(result: Result) -> list[str]:
-    assert result.diagnosis
-    published, layers = result.row.published, next(iter(filter(None, result.diagnosis.layers.values())))
-    known = published.shift if published else None
-    line = [marked(result), *(_geometric(result.diagnosis.shifts(column), 3) for column in ("ratio", "ratio_alone"))]
-    line.append("–".join(number(value, 2) for value in known) if known else NONE)
-    line.append(f"{sum('predicted' in layer for layer in layers)} of {len(layers)}")
-    columns = ("ratio", "ratio_alone", "predicted", "predicted_by_input")
-    return line + [_geometric(result.diagnosis.shifts(column, predicted_only=True), 3) for column in columns]
+def _shifts(rows: Sequence[Result]) -> str:
+    lines = []
+    for row in rows:
+        assert row.diagnosis
+        known = row.row.published.shift if row.row.published else None
+        published = "–".join(number(value, 2) for value in known) if known else NONE
+        means = (_geometric(row.diagnosis.shifts(column), 3) for column in ("ratio", "ratio_alone"))
+        lines.append([marked(row), *means, published])
+    return table(["row", "shift, mean over layers", "own shift", "published"], lines)
+
+
+def _formulas(rows: Sequence[Result]) -> list[str]:
+    """What formulas predict for the layers that have one; nothing where none has."""
+    head = ["row", "layers with a formula", "their shift", "their own shift", "formula", "formula, each input its own"]
+    columns, lines = ("ratio", "ratio_alone", "predicted", "predicted_by_input"), []
+    for row in rows:
+        assert row.diagnosis
+        layers = next(iter(filter(None, row.diagnosis.layers.values())))
+        if count := sum("predicted" in layer for layer in layers):
+            means = (_geometric(row.diagnosis.shifts(column, predicted_only=True), 3) for column in columns)
+            lines.append([marked(row), f"{count} of {len(layers)}", *means])
+    return [table(head, lines), FORMULA_NOTE] if lines else []
 
 
 def statistics(found: Findings) -> Iterator[Section]:

@@ -42,7 +42,7 @@ def grid(results: Sequence[Result]) -> Grid | None:
     differing = [key for key in keys if len({repr(setting.get(key)) for setting in settings}) > 1]
     found = [_by(key, differing, results, settings) for key in differing if _numeric(key, settings)]
     full = [each for each in found if each]
-    return max(full, key=_filled) if full and len(results) >= FEWEST else None
+    return max(full, key=lambda made: (_filled(made), _named(made))) if full and len(results) >= FEWEST else None
 
 
 def _numeric(key: str, settings: Sequence[dict[str, Any]]) -> bool:
@@ -72,6 +72,13 @@ def _count(key: str, settings: Sequence[dict[str, Any]]) -> int:
 
 def _filled(made: Grid) -> float:
     return sum(map(len, made.lines.values())) / (len(made.lines) * len(made.columns))
+
+
+def _named(made: Grid) -> int:
+    """How many rows have their column in their name: of a batch and the rate in proportion to it, what the study is
+    about."""
+    cells = [(column, row) for line in made.lines.values() for column, row in line.items()]
+    return sum(row.label.endswith(f"-{column:g}") for column, row in cells)
 
 
 def _shared(line: Sequence[Result]) -> str:

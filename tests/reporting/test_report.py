@@ -27,6 +27,7 @@ from pipeline.params.planned import PlannedStudy
 from pipeline.params.rows import Row
 from pipeline.params.studies import Source
 from pipeline.reporting import charts, curve_sections, index, panels, sections
+from pipeline.reporting.grid import grid
 from pipeline.reporting.markdown import markdown
 from pipeline.storage import write_json
 
@@ -471,3 +472,20 @@ def test_dots_stay_on_the_axis_and_readable(measure: Measure) -> None:
     left, right = figure.axes[0].get_xlim()
     assert 80 < left < 90
     assert 99 < right <= 100
+
+
+def test_rows_that_are_a_grid_are_found(measure: Measure) -> None:
+    """Else a study of rates and norms is a list, or rows stand in a cell that is not theirs."""
+    rows = {
+        f"{name}-{batch}": (make_row(each=each, batch=batch, optimizer={"name": "sgd", "lr": batch / 1000}), WINNER)
+        for name, each in (("plain", "conv act"), ("bn", "conv bn act"))
+        for batch in (2, 8, 32)
+    }
+    (group,) = measure(rows)
+    found = grid(group)
+    assert found is not None
+    assert (found.across, found.columns) == ("batch", [2, 8, 32])  # and not the rate, which follows from it
+    cells = {name: {column: row.name for column, row in line.items()} for name, line in found.lines.items()}
+    assert cells == {name: {batch: f"{name}-{batch}" for batch in (2, 8, 32)} for name in ("plain", "bn")}
+    assert grid(group[:5]) is None
+    assert "(s/grid.svg)" in written(rows, [group])
