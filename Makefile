@@ -44,6 +44,15 @@ quickstart: $(INSTALLED) ## Train and compare the six rows of the study quicksta
 launch: $(INSTALLED) ## Train all stale rows that STUDY needs side by side, then report
 	@pipeline/python -m pipeline.launch report@$(STUDY) $(if $(JOBS),--jobs $(JOBS))
 
+bundle: $(INSTALLED) ## Write what STUDY still has to train as STUDY.pyz, which any machine with torch runs
+	@pipeline/python -m pipeline.bundle $(STUDY)
+
+collect: $(INSTALLED) ## Take over the runs of FILE, which were trained elsewhere
+	@pipeline/python -m pipeline.collect $(or $(FILE),results.tar)
+
+results: $(INSTALLED) ## Write the finished runs of STUDY as STUDY.results.tar, for somebody else's make collect
+	@pipeline/python -m pipeline.bundle $(STUDY) --results
+
 verify: $(INSTALLED) ## Train STUDY again in a clean directory and compare with the committed results
 	@pipeline/python -m pipeline.verify $(STUDY)
 

@@ -8,12 +8,8 @@ out the same to the byte, all get today's key, and `dvc repro` picks them up.
 """
 
 import argparse
-import functools
 
-from pipeline import paths
 from pipeline.errors import UserError, command
-from pipeline.images import prepared
-from pipeline.params import planned
 from pipeline.running import adoption, rows, stages
 from pipeline.running.pool import ThisMachine
 
@@ -27,7 +23,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="train every run again, not one of each kind")
     arguments = parser.parse_args()
     stages.repro(["plan"])
-    found = adoption.candidates(_wanted(arguments.studies))
+    found = adoption.candidates(rows.of_studies(arguments.studies))
     if not found:
         print("nothing to adopt: the store holds no run that differs from a missing one in its code alone")
         return
@@ -37,21 +33,6 @@ def main() -> None:
         raise UserError(f"nothing adopted: {len(problems)} of {len(chosen)} came out otherwise; {'; '.join(problems)}")
     adoption.adopt(found)
     print(f"{len(found)} runs adopted, {len(chosen)} of them trained again and the same to the byte")
-
-
-def _wanted(studies: list[str]) -> list[rows.LoggedRun]:
-    """The runs of the planned rows of some studies; rows whose images or tuning are still to come are passed over."""
-    runs = []
-    digest = functools.cache(prepared.digest)
-    for study in studies or sorted(path.stem for path in (paths.PLAN / "studies").glob("*.json")):
-        for name in planned.read_study(study).rows:
-            try:
-                plan = planned.read_row(name)
-                data = digest(paths.prepared(plan.row.dataset))
-            except UserError:
-                continue
-            runs += rows.describe(name, plan.row, data, plan.code)
-    return runs
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """One row in training: its runs, whether they can be trained, and its outputs when they are over."""
 
+import functools
 import os
 import shutil
 import sys
@@ -79,6 +80,22 @@ def describe(name: str, row: Row, data: str, code: str) -> list[LoggedRun]:
     """The runs of a row, one per seed."""
     keys = {seed: store.run_key(store.run_spec(row, seed, data, code)) for seed in row.seeds}
     return [LoggedRun(row.study, name, row, seed, key, data, code) for seed, key in keys.items()]
+
+
+def of_studies(studies: list[str]) -> list[LoggedRun]:
+    """The runs of the planned rows of some studies, or of all; rows whose images or tuning are still to come are passed
+    over."""
+    runs = []
+    digest = functools.cache(prepared.digest)
+    for study in studies or sorted(path.stem for path in (paths.PLAN / "studies").glob("*.json")):
+        for name in planned.read_study(study).rows:
+            try:
+                plan = planned.read_row(name)
+                data = digest(paths.prepared(plan.row.dataset))
+            except UserError:
+                continue
+            runs += describe(name, plan.row, data, plan.code)
+    return runs
 
 
 def check_fit(key: str, row: Row, info: prepared.Info) -> None:

@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from ruamel.yaml import YAML
 
 from pipeline import paths
 from pipeline.errors import UserError
@@ -251,4 +250,6 @@ def _dvc_digest(path: Path) -> str | None:
 
 
 def _yaml(path: Path) -> Any:
+    from ruamel.yaml import YAML  # which a machine that only trains lacks
+
     return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))

@@ -1,0 +1,97 @@
+"""Training elsewhere: writes what a study still needs trained as one file that Python runs, see `elsewhere`.
+
+make bundle STUDY=vgg2          vgg2.pyz: code, plan, prepared images, and which runs are missing
+make results STUDY=vgg2         vgg2.results.tar: the finished runs, for somebody else's `make collect`
+"""
+
+import argparse
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline import paths
+from pipeline.errors import UserError, command
+from pipeline.images import prepared
+from pipeline.params import planned
+from pipeline.running import parcels, rows, stages, store
+from pipeline.running.logbook import LoggedRun
+
+START = '''"""Unpacks the bundle beside itself, once, and starts it."""
+import hashlib, importlib.util, os, pathlib, shutil, sys, zipfile
+
+if sys.version_info < (3, 11):
+    sys.exit("error: Python 3.11 or newer is needed, this is " + sys.version.split()[0])
+needed = dict(torch="torch", pytorch_lightning="pytorch-lightning", safetensors="safetensors", numpy="numpy",
+              pydantic="pydantic", filelock="filelock")
+missing = [package for name, package in needed.items() if importlib.util.find_spec(name) is None]
+if missing:
+    sys.exit(f"error: missing here: {', '.join(missing)}; run: {sys.executable} -m pip install {' '.join(missing)}")
+bundle = pathlib.Path(sys.argv[0]).resolve()
+work = bundle.with_suffix(".work")
+with bundle.open("rb") as file:
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+mark = work / ".unpacked"
+if not mark.exists() or mark.read_text() != digest:
+    for name in ("pipeline", "models", "words", "plan", "tuned"):
+        shutil.rmtree(work / name, ignore_errors=True)
+    zipfile.ZipFile(bundle).extractall(work)
+    mark.write_text(digest)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(work), os.environ.get("PYTHONPATH")]))
+os.environ.pop("DVC_ROOT", None)
+os.execv(sys.executable, [sys.executable, "-m", "pipeline.elsewhere", *sys.argv[1:]])
+'''
+
+CODE = ("pipeline/**/*.py", "models/**/*.py", "words/*.py")
+"""What of the checkout a bundle carries, beside the plan and images."""
+
+
+def write(study: str, runs: list[LoggedRun], target: Path) -> None:
+    """Writes a bundle of runs, all or nothing."""
+    draft = target.with_suffix(".draft")
+    order = [[run.name, run.seed, run.key] for run in sorted(runs, key=lambda run: run.row.seeds.index(run.seed))]
+    with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as bundle:
+        bundle.writestr("__main__.py", START)
+        bundle.writestr(parcels.MANIFEST, json.dumps({"study": study, "runs": order}))
+        for path in sorted(set(_files(runs))):
+            bundle.write(path, path.relative_to(paths.ROOT).as_posix())
+    draft.replace(target)
+
+
+def _files(runs: list[LoggedRun]) -> Iterator[Path]:
+    for pattern in CODE:
+        yield from paths.ROOT.glob(pattern)
+    for run in runs:
+        yield from (run.prepared / name for name in (prepared.FIT_FILE, prepared.TEST_FILE))
+        if planned.is_tuned(run.name):
+            yield paths.PLAN / "tuned" / f"{run.name}.json"
+            yield from (paths.TUNED / run.name).iterdir()
+        else:
+            yield paths.PLAN / "rows" / f"{run.name}.json"
+
+
+@command
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.bundle", description="Training elsewhere")
+    parser.add_argument("study", help="a key of studies")
+    parser.add_argument("--results", action="store_true", help="write the finished runs, for somebody's make collect")
+    arguments = parser.parse_args()
+    stages.repro(["plan"])
+    runs = rows.of_studies([arguments.study])
+    over = [run for run in runs if store.sound(run.folder) is not None]
+    if arguments.results:
+        target = Path(f"{arguments.study}.results.tar")
+        parcels.write(target, {run.folder for run in over})
+        print(f"{target}: {len(over)} of {len(runs)} runs; elsewhere: make collect FILE={target}")
+        return
+    missing = [run for run in runs if run not in over]
+    if not missing:
+        hint = "all are trained" if runs else "no row has its images yet; .venv/bin/dvc repro prepare"
+        raise UserError(f"{arguments.study}: no run to bundle: {hint}")
+    target = Path(f"{arguments.study}.pyz")
+    write(arguments.study, missing, target)
+    print(f"{target}: {len(missing)} of {len(runs)} runs, {target.stat().st_size / 1e6:.1f} MB; python {target} --help")
+
+
+if __name__ == "__main__":
+    main()

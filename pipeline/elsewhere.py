@@ -1,0 +1,148 @@
+"""What a bundle runs on a machine that has neither DVC nor MLflow: trains what is missing and writes results.tar.
+
+    python vgg2.pyz --minutes 10 --jobs 8
+
+The most wanted runs come first: the first seed of all rows, then the second. Stopped, killed or out of time, it goes on
+when it is started again. Needs torch, pytorch-lightning, safetensors, numpy and pydantic.
+"""
+
+if __name__ == "__main__":
+    from pipeline.running import forkserver
+
+    forkserver.start()  # first: it imports what workers need while this process imports what it needs
+
+import argparse
+import functools
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.errors import UserError, command
+from pipeline.images import prepared
+from pipeline.params import planned
+from pipeline.running import code, cost, parcels, store, workers
+from pipeline.running.rows import check_machine, describe, outcome
+from pipeline.running.slots import wanted_jobs
+from pipeline.running.workers import Task
+from pipeline.storage import write_json
+
+REWRITE = 30.0
+"""Seconds after which results.tar is written again while there are new results."""
+
+
+class Over(Exception):
+    """The time is up."""
+
+
+@contextmanager
+def limited(minutes: float | None) -> Iterator[None]:
+    """Raises Over after so many minutes."""
+
+    def stop(*_: object) -> None:
+        raise Over
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 60 * minutes if minutes else 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def tasks(runs: list[tuple[str, int, str]]) -> dict[Path, tuple[str, Task]]:
+    """What to train, by the folders of runs.
+
+    Raises:
+        UserError: this is not the code, or these not the images, that the bundle was made of.
+    """
+    found: dict[Path, tuple[str, Task]] = {}
+    digest, refused = functools.cache(prepared.digest), set[str]()
+    for name, seed, key in runs:
+        plan = planned.read_row(name)
+        if code.of_run(plan.row) != plan.code:
+            raise UserError(f"{paths.ROOT}: not the code that the bundle was made of; unpack it anew")
+        data = paths.prepared(plan.row.dataset)
+        run = next(run for run in describe(name, plan.row, digest(data), plan.code) if run.seed == seed)
+        if run.key != key:
+            raise UserError(f"{data}: not the images that the bundle was made of; unpack it anew")
+        try:
+            check_machine(name, plan.row)
+        except UserError as error:
+            if name not in refused:
+                print(f"{name}: not trained here: {error}", file=sys.stderr)
+            refused.add(name)
+            continue
+        write_json(run.folder / store.SPEC, store.run_spec(plan.row, seed, run.data, plan.code))
+        found[run.folder] = f"{name} seed {seed}", Task(plan.row, seed, data, run.folder)
+    return found
+
+
+def train(wanted: dict[Path, tuple[str, Task]], jobs: int | None, target: Path) -> list[str]:
+    """Trains what is not finished, and writes the file of results now and then.
+
+    Returns:
+        Why runs have no result, a line each.
+    """
+    problems, written = [], time.monotonic()
+    reports: dict[Path, list[dict[str, Any]]] = {}
+    left = [task for folder, (_, task) in wanted.items() if store.sound(folder) is None]
+    done = len(wanted) - len(left)
+    for folder, (_, task) in wanted.items():
+        if task not in left and not (folder / "cost.json").exists():  # killed between its result and its cost
+            cost.write(folder, task.row, [], jobs or wanted_jobs() or 1)
+    with closing(workers.do_all(left, jobs)) as events:
+        for event in events:
+            folder = event.task.folder
+            who = wanted[folder][0]
+            if event.kind == "start":
+                reports[folder] = []
+            elif event.kind == "report":
+                reports[folder].append(event.content)
+            elif event.kind == "end":
+                done += 1
+                cost.write(folder, event.task.row, reports.pop(folder), jobs or wanted_jobs() or 1)
+                print(f"{done} of {len(wanted)}  {who}: {outcome(store.result(folder))}", flush=True)
+                if time.monotonic() - written > REWRITE:
+                    save(wanted, target)
+                    written = time.monotonic()
+            elif event.kind in ("crash", "killed"):
+                problems.append(f"{who}: {workers.last_words(event)}")
+    return problems
+
+
+def save(wanted: dict[Path, tuple[str, Task]], target: Path) -> int:
+    """Writes all that is finished; how many runs that is."""
+    finished = [folder for folder in wanted if store.sound(folder) is not None]
+    parcels.write(target, finished)
+    return len(finished)
+
+
+@command
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Trains the runs of a bundle, the most wanted first")
+    parser.add_argument("--minutes", type=float, help="stop after so long; without it, when all is trained")
+    parser.add_argument("--jobs", type=int, help="runs side by side; one per core or GPU without it")
+    parser.add_argument("--output", type=Path, default=Path("results.tar"), help="the file to write")
+    arguments = parser.parse_args()
+    manifest = json.loads((paths.ROOT / parcels.MANIFEST).read_bytes())
+    problems: list[str] = []
+    wanted = tasks([tuple(run) for run in manifest["runs"]])
+    try:
+        with limited(arguments.minutes):
+            problems = train(wanted, arguments.jobs, arguments.output)
+    except (Over, KeyboardInterrupt):
+        print("stopped; started again, it goes on")
+    finished = save(wanted, arguments.output)
+    print(f"{arguments.output}: {finished} of {len(manifest['runs'])} runs; at home: make collect FILE=results.tar")
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+if __name__ == "__main__":
+    main()

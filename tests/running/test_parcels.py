@@ -1,0 +1,162 @@
+"""A parcel of runs: what was trained comes back to the byte, and what is hostile is refused in a line."""
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import collect, paths
+from pipeline.errors import UserError
+from pipeline.params.rows import Row
+from pipeline.running import parcels, store
+from pipeline.storage import write_json
+from pipeline.training import run
+
+CODE = "0" * 32
+Members = list[tuple[tarfile.TarInfo, bytes]]
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, make_row: Callable[..., Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run as a bundle leaves it."""
+    row = make_row(epochs=1)
+    spec = store.run_spec(row, 0, "1" * 32, CODE)
+    folder = tmp_path_factory.mktemp("trained") / store.run_key(spec)
+    folder.mkdir()
+    write_json(folder / store.SPEC, spec)
+    run.train(row, 0, data, folder, lambda _: None)
+    return folder
+
+
+@pytest.fixture
+def parcel(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(paths, "STORE", tmp_path / "store")
+    parcels.write(tmp_path / "results.tar", [trained])
+    return tmp_path / "results.tar"
+
+
+def members(parcel: Path) -> Members:
+    with tarfile.open(parcel) as tar:
+        return [(member, getattr(tar.extractfile(member), "read", bytes)()) for member in tar]
+
+
+def rewrite(parcel: Path, content: Members) -> None:
+    with tarfile.open(parcel, "w") as tar:
+        for member, some in content:
+            member.size = len(some) if member.isreg() else 0
+            tar.addfile(member, io.BytesIO(some))
+
+
+def stored(trained: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (paths.STORE / "runs" / trained.name).iterdir()}
+
+
+def test_runs_come_back_to_the_byte_and_once(parcel: Path, trained: Path) -> None:
+    """Broken: results would change on their way, or be taken over again and again."""
+    assert collect.collect(parcel, {CODE}) == {"new": 1}
+    assert stored(trained) == {path.name: path.read_bytes() for path in trained.iterdir()}
+    assert collect.collect(parcel, {CODE}) == {"stored": 1}
+    assert [path for path in paths.STORE.iterdir() if path.name.startswith("collect-")] == []
+
+
+def test_a_stored_run_is_not_replaced_by_other_bytes(
+    parcel: Path, trained: Path, data: Path, make_row: Callable[..., Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Broken: what others send would replace what was trained here, in silence."""
+    mine = store.run_folder(trained.name)
+    write_json(mine / store.SPEC, json.loads((trained / store.SPEC).read_text()))
+    run.train(make_row(epochs=1), 5, data, mine, lambda _: None)
+    before = stored(trained)
+    assert collect.collect(parcel, {CODE}) == {"other": 1}
+    assert "weights.safetensors, result.json differ from the stored run, which stays" in capsys.readouterr().out
+    assert stored(trained) == before
+
+
+def renamed(name: str) -> Callable[[Members, str], None]:
+    def change(content: Members, key: str) -> None:
+        content[0][0].name = name.format(key=key)
+
+    return change
+
+
+def changed(name: str, some: Callable[[bytes], bytes]) -> Callable[[Members, str], None]:
+    def change(content: Members, key: str) -> None:
+        content[:] = [(member, some(old) if member.name.endswith(name) else old) for member, old in content]
+
+    return change
+
+
+def linked(content: Members, key: str) -> None:
+    content[0][0].type, content[0][0].linkname = tarfile.SYMTYPE, "/etc/passwd"
+
+
+def sealed(name: str) -> Callable[[bytes], bytes]:
+    """A result that names another file among those that it stands for."""
+
+    def change(old: bytes) -> bytes:
+        result: dict[str, Any] = json.loads(old)
+        result["sealed"][name] = "0" * 32
+        return json.dumps(result).encode()
+
+    return change
+
+
+HOSTILE: dict[str, tuple[Callable[[Members, str], None], str]] = {
+    "above": (renamed("../{key}/result.json"), "no file of a run"),
+    "above, by the key": (renamed("../../result.json"), "no file of a run"),
+    "absolute": (renamed("/tmp/spec.json"), "no file of a run"),
+    "a pickle": (renamed("{key}/resume.ckpt"), "no file of a run"),
+    "a link": (linked, "no file of a run"),
+    "twice": (renamed("{key}/result.json"), "no file of a run"),
+    "weights": (changed("weights.safetensors", lambda old: old[:-1] + bytes([old[-1] ^ 1])), "not as it was written"),
+    "a number": (changed("result.json", lambda old: old.replace(b'"epochs": 1', b'"epochs": 2')), "not as it was"),
+    "no JSON": (changed("result.json", lambda old: old[:-9]), "no JSON"),
+    "deep": (changed("result.json", lambda old: b"[" * 10**5), "not as a run writes it"),
+    "a seal of a path": (changed("result.json", sealed("..")), "not as a run writes it"),
+    "another row": (changed("spec.json", lambda old: old.replace(b'"seed": 0', b'"seed": 1')), "not of this run"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_results_are_refused_in_a_line(case: str, parcel: Path) -> None:
+    """Broken: a file from anybody could write where it likes, or pass for results."""
+    change, reason = HOSTILE[case]
+    content = members(parcel)
+    change(content, content[0][0].name.partition("/")[0])
+    rewrite(parcel, content)
+    with pytest.raises(UserError, match=reason) as refused:
+        collect.collect(parcel, {CODE})
+    assert "\n" not in str(refused.value) and "nothing collected" in str(refused.value)
+    assert not list(paths.STORE.iterdir())
+    assert sorted(path.name for path in parcel.parent.iterdir()) == ["results.tar", "store"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.97])
+def test_a_truncated_file_is_refused(share: float, parcel: Path) -> None:
+    """Broken: half a download would pass for all results."""
+    whole = parcel.read_bytes()
+    parcel.write_bytes(whole[: int(share * len(whole.rstrip(b"\0")))])
+    with pytest.raises(UserError, match="nothing collected"):
+        collect.collect(parcel, {CODE})
+
+
+def test_results_of_other_code_are_refused(parcel: Path) -> None:
+    """Broken: numbers of two versions would stand in one table."""
+    with pytest.raises(UserError, match="other code"):
+        collect.collect(parcel, {"2" * 32})
+
+
+def test_a_run_that_lacks_a_file_is_refused(parcel: Path, trained: Path, tmp_path: Path) -> None:
+    """Broken: a run without its network would count as finished."""
+    copy = tmp_path / trained.name
+    shutil.copytree(trained, copy)
+    (copy / "logits.safetensors").unlink()
+    parcels.write(parcel, [copy])
+    shutil.rmtree(copy)
+    with pytest.raises(UserError, match=r"logits.safetensors: missing"):
+        collect.collect(parcel, {CODE})

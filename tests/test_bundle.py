@@ -1,0 +1,112 @@
+"""Training elsewhere: a bundle in an environment of torch, Lightning, safetensors, numpy and pydantic alone, killed and
+started again, gives the bytes of `dvc repro`."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from test_pipeline import BASE, Project
+
+ALLOWED = ("torch", "pytorch-lightning", "safetensors", "numpy", "pydantic")
+STUDIES = {"tiny": {"title": "Tiny", "question": "?"}}
+ROWS = {"long": BASE | {"epochs": 60, "each": "conv bn act drop"}, "short": BASE | {"seeds": [0, 1]}}
+PARAMS = {"rows": ROWS, "studies": STUDIES, "sources": {}, "bases": {}}
+UNLOGGED = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}  # a server that nobody runs
+
+
+def needed(packages: tuple[str, ...]) -> set[Path]:
+    """What lies in site-packages of packages and all that they require."""
+    seen: set[str] = set()
+    found: set[Path] = set()
+    waiting = list(packages)
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in seen:
+            continue
+        try:
+            package = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:  # for other systems
+            continue
+        seen.add(name)
+        tops = {file.parts[0] for file in package.files or () if file.parts[0] not in ("..", "__pycache__")}
+        found |= {Path(str(package.locate_file(top))) for top in tops}
+        requirements = map(Requirement, package.requires or ())
+        waiting += [one.name for one in requirements if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return found
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has the allowed packages and no others."""
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    (packages,) = folder.glob("lib/python3*/site-packages")
+    for path in needed(ALLOWED):
+        (packages / path.name).symlink_to(path)
+    return folder / "bin" / "python"
+
+
+def test_a_bundle_says_what_is_missing(tmp_path: Path) -> None:
+    """Broken: a fresh notebook would answer with a traceback."""
+    from pipeline import bundle
+
+    (tmp_path / "__main__.py").write_text(bundle.START)
+    done = subprocess.run([sys.executable, "-S", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: missing here: torch, pytorch-lightning, safetensors, numpy, pydantic")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_bundle_gives_the_bytes_of_repro(bare: Path, tmp_path: Path) -> None:
+    """Broken: training elsewhere would need more than it says, lose work, or give other numbers."""
+    home, there = tmp_path / "home", tmp_path / "there"
+    home.mkdir()
+    there.mkdir()
+    project = Project(home)
+    project.params |= PARAMS
+    project.write()
+    project.repro("prepare@digits")
+    assert "tiny.pyz: 3 of 3 runs" in project.run("pipeline.bundle", "tiny")
+    shutil.move(home / "tiny.pyz", there)
+
+    command = [str(bare), "tiny.pyz", "--jobs", "2"]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(there)}
+    killed = subprocess.Popen(command, cwd=there, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    states = there / "tiny.work" / ".store" / "runs"
+    until = time.monotonic() + 300
+    while not list(states.glob("*/resume.ckpt")) and not list(states.glob("*/result.json")):
+        assert killed.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+
+    done = subprocess.run(command, cwd=there, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "results.tar: 3 of 3 runs" in done.stdout
+    shutil.move(there / "results.tar", home)
+    assert "3 new runs, 0 already here" in project.run("pipeline.collect", "results.tar")
+    stages = [f"train@{row}" for row in ROWS]
+    _, printed = project.repro(*stages, **UNLOGGED)
+    assert "epochs" not in printed, "something was trained again"
+    collected = project.outputs()
+
+    (tmp_path / "other").mkdir()
+    other = Project(tmp_path / "other")
+    other.params |= PARAMS
+    other.write()
+    project.run("pipeline.bundle", "tiny", "--results")
+    shutil.move(home / "tiny.results.tar", other.folder)
+    other.repro("prepare@digits")
+    assert "3 new runs" in other.run("pipeline.collect", "tiny.results.tar")
+
+    shutil.rmtree(home / ".store")
+    project.repro("-f", "-s", *stages, **UNLOGGED)
+    assert project.outputs() == collected
