@@ -57,6 +57,8 @@ class Project:
             "studies": {"tiny": {"title": "Tiny", "question": "?"}, "other": {"title": "Other", "question": "?"}},
             "rows": {name: BASE.copy() for name in ("a", "b")} | {"d": BASE | {"study": "other"}},
             "tuned": {},
+            "sources": {},
+            "bases": {},
             "claims": {},
         }
         self.write()

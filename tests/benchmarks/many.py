@@ -44,6 +44,8 @@ def _seconds(jobs: int, epochs: int) -> float:
         "studies": {"start": {"title": "Start", "question": "?"}},
         "rows": rows,
         "tuned": {},
+        "sources": {},
+        "bases": {},
         "claims": {},
     }
     with TemporaryDirectory() as temporary:

@@ -38,7 +38,7 @@ def test_the_champion_is_chosen_on_validation_images(
         ]
         runs = [measured.Run(seed, None, line) for seed, line in enumerate(numbers)]
         runs += [measured.Run(2, "diverged" if failed else None, {} if failed else numbers[0])]
-        return measured.Result(name, row, Path(name), {}, runs, {})
+        return measured.Result(name, row, Path(name), {"classes": ["x", "y", "z"]}, runs, {})
 
     known: dict[str, dict[str, Any]] = {"a": {"validation": 0.6}, "b": {"validation": 0.9}, "c": {"validation": 0.8}}
     group = [result(name, **(about | changes.get(name, {}))) for name, about in known.items()]
