@@ -5,7 +5,8 @@ The experiment of a study is introduced when it is made. Whenever its report is 
 """
 
 import contextlib
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlflow import MlflowClient
@@ -19,13 +20,28 @@ from pipeline.findings.wording import number, percent
 from pipeline.images import prepared
 from pipeline.params.planned import PlannedStudy, read_study
 from pipeline.running import store
-from pipeline.tracking import labels, registry, views
+from pipeline.tracking import group_colours, labels, registry, views
 from pipeline.tracking.champion import Champion, champion
 from pipeline.tracking.cost_table import cost_table
 
+FIRST_EPOCHS = 0.1
+"""Share of the lowest values that an axis leaves out; they would press all later epochs together."""
+
 TRAINED = "tags.stage = 'train'"
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666", "#8a63bf", "#93320b", "#3b7d23")
+DISTINCT = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#666666",
+    "#8a63bf",
+    "#93320b",
+    "#3b7d23",
+)
+PALETTE = tuple(dict.fromkeys([*DISTINCT, *group_colours.COLOURS]))
 """Colours of rows, in the order of their names; the first six can be told apart without seeing red or green."""
 
 LONGEST_NOTE = 8000
@@ -51,15 +67,33 @@ def log(client: MlflowClient, experiment: str, study: str) -> None:
     _attach(client, run_id, study)
     client.log_text(run_id, cost_table(groups, _current(client, experiment, groups)), "cost.md")
     notes = [_champion(client, run_id, planned, group, len(groups) > 1) for group in groups]
-    text = "\n\n".join([*filter(None, notes), without_pictures(report.read_text(encoding="utf-8"))])
+    text = "\n\n".join([*filter(None, notes), first_layer(report.read_text(encoding="utf-8"))])
     client.set_tag(run_id, "mlflow.note.content", clipped(text, LONGEST_NOTE))
     client.set_terminated(run_id, "FINISHED")
     found = "\n\n".join([f"**Answer.** {answer(planned.study, groups)}", *filter(None, notes)])
     found += f"\n\n[The report and what it cost](#/experiments/{experiment}/runs/{run_id})"
-    _present(client, experiment, planned, found)
+    _present(client, experiment, planned, found, _floors(groups))
 
 
-def _present(client: MlflowClient, experiment: str, planned: PlannedStudy, found: str) -> None:
+def _floors(groups: Groups) -> dict[str, float]:
+    """Where the axes of accuracies and AUCs by epoch begin: under every run's last value, and few others."""
+    floors = {}
+    for metric in (f"{split}_{name}" for split in ("val", "train") for name in ("accuracy", "auc")):
+        lines = [line for group in groups for result in group for line in result.curves[metric]]
+        known = [[value for value in line if math.isfinite(value)] for line in lines]
+        if values := sorted(value for line in known for value in line):
+            lowest = min(values[int(FIRST_EPOCHS * len(values))], *(line[-1] for line in known if line))
+            floors[metric] = math.floor(100 * lowest) / 100
+    return floors
+
+
+def _present(
+    client: MlflowClient,
+    experiment: str,
+    planned: PlannedStudy,
+    found: str,
+    floors: Mapping[str, float] | None = None,
+) -> None:
     """Sets the tags of an experiment that differ: its kind, description and views."""
     parameters = {name: labels.params(row) for name, row in planned.rows.items()}
     runs = sum(len(row.seeds) for row in planned.rows.values())
@@ -68,7 +102,7 @@ def _present(client: MlflowClient, experiment: str, planned: PlannedStudy, found
     wanted = {
         "mlflow.experimentKind": "custom_model_development",  # and not an application of language models
         "mlflow.note.content": "\n\n".join(filter(None, [f"**{study.title}**", looks, study.question.strip(), found])),
-        **views.views(parameters, runs),
+        **views.views(parameters, runs, floors),
     }
     present = client.get_experiment(experiment).tags
     for key, value in wanted.items():
@@ -80,6 +114,7 @@ def _current(client: MlflowClient, experiment: str, groups: Groups) -> list[Run]
     """The MLflow runs that a study stands on; they are tagged as such and coloured by row, and no others."""
     results = {result.name: result for group in groups for result in group}
     colours = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(sorted(results))}
+    tag = group_colours.tag(results)
     keys = {(name, key) for name, result in results.items() for key in _keys(result)}
     current = []
     for run in _trained(client, experiment):
@@ -87,7 +122,7 @@ def _current(client: MlflowClient, experiment: str, groups: Groups) -> list[Run]
         wanted = {"current": labels.NO}
         if (row, known["key"]) in keys:
             current.append(run)
-            wanted = {"current": labels.YES, "mlflow.runColor": colours[row]}
+            wanted = {"current": labels.YES, "mlflow.runColor": colours[row], tag: row}
         for key, value in wanted.items():
             if known.get(key) != value:
                 client.set_tag(run.info.run_id, key, value)
@@ -163,9 +198,11 @@ def _reason(best: Champion) -> str:
     )
 
 
-def without_pictures(markdown: str) -> str:
-    """Markdown without its pictures, which a description cannot show."""
-    return "\n".join(line for line in markdown.splitlines() if not line.startswith("!["))
+def first_layer(markdown: str) -> str:
+    """What everyone reads of a report, without its pictures, which a description cannot show."""
+    first, folds, _ = markdown.partition("\n\n<details>")
+    words = "\n".join(line for line in first.splitlines() if not line.startswith("!["))
+    return f"{words}\n\nThe rest is in the artifact `report`." if folds else words
 
 
 def clipped(markdown: str, most: int) -> str:

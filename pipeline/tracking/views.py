@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.tracking import group_colours
+
 EPOCH = ("accuracy", "loss", "auc")
 """What is measured every epoch and on the test images; as in `metrics`, which imports torch."""
 
@@ -33,12 +35,15 @@ PAGE = 100
 """Runs that the UI loads at once."""
 
 
-def views(params: Mapping[str, Mapping[str, str]], runs: int) -> dict[str, str]:
+def views(
+    params: Mapping[str, Mapping[str, str]], runs: int, floors: Mapping[str, float] | None = None
+) -> dict[str, str]:
     """Tags of an experiment that hold its views.
 
     Args:
         params: row to its parameters in MLflow; columns are those in which rows differ.
         runs: how many runs the study has.
+        floors: where the axes begin of metrics that rise to 1, so that late epochs can be told apart.
     """
     names = list(next(iter(params.values())))
     differing = [name for name in names if len({row.get(name) for row in params.values()}) > 1]
@@ -51,14 +56,19 @@ def views(params: Mapping[str, Mapping[str, str]], runs: int) -> dict[str, str]:
         "columnWidths": widths,
         "isAccordionReordered": True,  # sections stay in this order
         "compareRunSections": [_section(title) for title in SECTIONS],
-        "compareRunCharts": [_chart(title, kind, name) for title, (kind, names) in SECTIONS.items() for name in names],
+        "compareRunCharts": [
+            _chart(title, kind, name, (floors or {}).get(name))
+            for title, (kind, names) in SECTIONS.items()
+            for name in names
+        ],
     }
     if runs <= PAGE:  # the best of a longer list would be averages of the best runs
         state |= {"orderByKey": "metrics.`final_val_accuracy`", "orderByAsc": False}
+    tag = group_colours.tag(params)
     grouped = {
         "runsHiddenMode": "SHOW_ALL",  # all rows in the charts, and not the first ten
-        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "row"}]},
-        "groupsExpanded": {f"tag.row.{row}": False for row in params},
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": tag}]},
+        "groupsExpanded": {f"tag.{tag}.{row}": False for row in params},
     }
     return {
         TAG + ROWS: _saved("Rows: means over seeds", 2, state | grouped),
@@ -86,10 +96,15 @@ def _section(title: str) -> dict[str, Any]:
     return {"uuid": title, "name": title, "display": True, "isReordered": False, "deleted": False, "isGenerated": False}
 
 
-def _chart(section: str, kind: str, metric: str) -> dict[str, Any]:
+def _chart(section: str, kind: str, metric: str, floor: float | None) -> dict[str, Any]:
     chart: dict[str, Any] = {"uuid": metric, "type": kind, "metricSectionId": section, "metricKey": metric}
     chart |= {"deleted": False, "isGenerated": False, "runsCountToCompare": 100}
     if kind == "LINE":
         chart |= {"selectedMetricKeys": [metric], "xAxisKey": "step", "xAxisScaleType": "linear", "scaleType": "linear"}
-        chart |= {"range": {}, "lineSmoothness": 0, "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True}
+        chart |= {
+            "range": {} if floor is None else {"yMin": floor, "yMax": 1.0},
+            "lineSmoothness": 0,
+            "useGlobalXaxisKey": True,
+            "useGlobalLineSmoothing": True,
+        }
     return chart

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.findings import measured
 from pipeline.params.rows import Row
-from pipeline.tracking import champion, summary
+from pipeline.tracking import champion, group_colours, summary
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,21 @@ def test_descriptions_keep_whole_sections() -> None:
     assert summary.clipped(text, 200) == text
     assert summary.clipped(text, 80) == "# T\n\nA\n\n## B\n\nb\n\nThe rest is in the artifact `report`."
     assert len(summary.clipped("x" * 300, 100)) == 100
+
+
+def test_a_description_is_the_first_layer() -> None:
+    """Broken: MLflow's description would show pictures that it cannot, or end amid a part that is folded away."""
+    text = "# T\n\nA\n\n![P](s/p.svg)\n\nB\n\n<details>\n<summary>F</summary>\n\nx\n\n</details>\n"
+    assert summary.first_layer(text) == "# T\n\nA\n\n\nB\n\nThe rest is in the artifact `report`."
+    assert summary.first_layer("# T\n\nA\n") == "# T\n\nA"
+
+
+def test_rows_of_a_study_have_colours_of_their_own() -> None:
+    """Broken: two rows of the quickstart would share one brown, as they do when grouped by the tag `row`."""
+    rows = ("both", "dropout", "drop-after-last-bn", "bn", "plain", "drop-before-bn")
+    assert (
+        group_colours.colour("row", "drop-before-bn") == group_colours.colour("row", "drop-after-last-bn") == "#a6630c"
+    )
+    tag = group_colours.tag(rows)
+    assert len({group_colours.colour(tag, row) for row in rows}) == len(rows)
+    assert group_colours.tag(reversed(rows)) == tag

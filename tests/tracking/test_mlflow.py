@@ -32,7 +32,7 @@ from pipeline.params.studies import Params
 from pipeline.running import cost, logbook, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.text import redact
-from pipeline.tracking import champion, tracker, views
+from pipeline.tracking import champion, group_colours, tracker, views
 from pipeline.tracking.mlflow_log import MlflowLog
 from pipeline.training import results, run
 
@@ -379,6 +379,9 @@ def test_rows_overlay_in_the_browser(study: Study, served: tuple[str, str], page
             chart.data.filter(line => line.x.join() === '1,2,3').length >= rows).length === 3""",
         arg=len(SENTENCES),
     )
+    drawn = page.evaluate("JSON.stringify(document.querySelector('.js-plotly-plot').data)")
+    tag = group_colours.tag(SENTENCES)
+    assert all(group_colours.colour(tag, row) in drawn for row in SENTENCES)
 
 
 def test_runs_of_three_rows_compare_in_the_browser(study: Study, served: tuple[str, str], page: Page) -> None:
