@@ -140,7 +140,7 @@ def test_everything_runs_from_nothing(project: Project) -> None:
     stages, printed = project.repro()
     trains = {f"train@{row}" for row in "abd"}
     after = {f"{stage}@{study}" for stage in ("diagnose", "report") for study in ("tiny", "other")}
-    assert set(stages) == {"plan", "code", "prepare@digits"} | trains | after
+    assert set(stages) == {"plan", "primer", "prepare@digits"} | trains | after
     assert "Warning" not in printed
     assert [(row, status) for row, _, status, _ in project.logged()] == [(row, "FINISHED") for row in "abd"]
 
