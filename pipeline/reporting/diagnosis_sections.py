@@ -72,7 +72,9 @@ def shift(found: Findings) -> Iterator[Section]:
     measures = [{"label": "variance, test mode / training", "scale": "ratio", "series": series}]
     data = {"x": "batch norm", "rows": [named(result) for result in rows], "shown": SHOWN, "points": True}
     drawn = chart("curves", "Variance shift by layer", text, data | {"measures": measures}, picture, Words(text))
-    yield Section("Variance shift", [Words(_shifts(rows)), Words(SHIFT_NOTE), drawn, *map(Words, _formulas(rows))])
+    yield Section("Variance shift", [Words(_shifts(rows)), Words(SHIFT_NOTE), drawn])
+    if formulas := _formulas(rows):
+        yield Section("Variance shift by formula", [Words(formulas), Words(FORMULA_NOTE)])
 
 
 def _ratios(row: int, result: Result) -> Iterator[dict[str, Any]]:
@@ -106,7 +108,7 @@ def _shifts(rows: Sequence[Result]) -> str:
     return table(["row", "shift, mean over layers", "own shift", "published"], lines)
 
 
-def _formulas(rows: Sequence[Result]) -> list[str]:
+def _formulas(rows: Sequence[Result]) -> str:
     """What formulas predict for the layers that have one; nothing where none has."""
     head = ["row", "layers with a formula", "their shift", "their own shift", "formula", "formula, each input its own"]
     columns, lines = ("ratio", "ratio_alone", "predicted", "predicted_by_input"), []
@@ -116,7 +118,7 @@ def _formulas(rows: Sequence[Result]) -> list[str]:
         if count := sum("predicted" in layer for layer in layers):
             means = (_geometric(row.diagnosis.shifts(column, predicted_only=True), 3) for column in columns)
             lines.append([marked(row), f"{count} of {len(layers)}", *means])
-    return [table(head, lines), FORMULA_NOTE] if lines else []
+    return table(head, lines) if lines else ""
 
 
 def statistics(found: Findings) -> Iterator[Section]:
