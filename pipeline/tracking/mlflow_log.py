@@ -10,6 +10,7 @@ resumes goes on in the MLflow run that it began.
 import contextlib
 import csv
 import os
+import queue
 import signal
 import time
 from multiprocessing.connection import Connection
@@ -54,15 +55,12 @@ def connect() -> MlflowClient:
         return MlflowClient(uri)
 
 
-def serve(pipe: Connection) -> None:
-    """The process that logs: does what a stage sends, and answers `close` with what went wrong, or None."""
+def serve(inbox: "queue.SimpleQueue[tuple[Any, ...]]", pipe: Connection) -> None:
+    """The process that logs: does what a stage has sent, and answers `close` with what went wrong, or None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage ends it
     log, problem = MlflowLog(), None
     while True:
-        try:
-            action, *arguments = pipe.recv()
-        except EOFError:  # the stage was killed
-            action, arguments = "close", []
+        action, *arguments = inbox.get()
         if problem is None:
             problem = attempt(getattr(log, action), *arguments)
         if action == "close":

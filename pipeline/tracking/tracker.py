@@ -2,12 +2,16 @@
 
 MLflow is imported in a process of its own, forked from the workers' server. So a slow server slows no
 training, a broken one ends none, and a stage that has nothing to log does not wait for the import.
-What could not be logged stays marked in the run store, and is logged at the next start of a stage.
+What could not be logged stays marked in the run store, and is logged at the next start of a stage. A stage that is over
+waits `WAIT_SECONDS` for a server, whatever that does, and while it works it does not wait at all.
 """
 
 import contextlib
+import math
+import queue
 import socket
 import sys
+import threading
 import time
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -19,6 +23,9 @@ from pipeline.running.logbook import LoggedRun, LoggedTrial, mark_study, trackin
 from pipeline.text import one_line, redact
 
 PORTS = {"http": 80, "https": 443}
+
+WAIT_SECONDS = 30.0
+"""So long a stage that is over waits for a tracking server in all; a file of this machine's takes the time it takes."""
 
 
 class Tracker:
@@ -79,10 +86,17 @@ class Tracker:
         if self._pipe is None:
             return
         self._send("close")
+        deadline = time.monotonic() + (WAIT_SECONDS if _server() else math.inf)
+        problem = None
         try:
-            while not self._pipe.poll(5):
+            while not self._pipe.poll(min(5, max(0, deadline - time.monotonic()))):
+                if time.monotonic() >= deadline:
+                    problem = f"its server took more than {WAIT_SECONDS:g} s"
+                    self._process.kill()
+                    break
                 print("logging to MLflow goes on", file=sys.stderr)
-            problem = self._pipe.recv()
+            else:
+                problem = self._pipe.recv()
         except (EOFError, OSError):
             problem = "the process that logs has ended"
         self._process.join()
@@ -100,20 +114,41 @@ def _say_unlogged(problem: str) -> None:
 
 def _unreachable() -> str | None:
     """Why nobody answers at the address of the tracking server; None where somebody does, or there is no server."""
-    address = urlsplit(tracking_uri())
-    if address.scheme not in PORTS or not address.hostname:
+    server = _server()
+    if server is None:
         return None
     try:
-        with socket.create_connection((address.hostname, address.port or PORTS[address.scheme]), timeout=2):
+        with socket.create_connection(server, timeout=2):
             return None
     except OSError as error:
         return one_line(error)
 
 
+def _server() -> tuple[str, int] | None:
+    """Host and port of the tracking server; None where there is none."""
+    address = urlsplit(tracking_uri())
+    if address.scheme not in PORTS or not address.hostname:
+        return None
+    return address.hostname, address.port or PORTS[address.scheme]
+
+
 def _serve(pipe: Connection) -> None:
+    inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, inbox), daemon=True).start()
     from pipeline.tracking import mlflow_log
 
-    mlflow_log.serve(pipe)
+    mlflow_log.serve(inbox, pipe)
+
+
+def _receive(pipe: Connection, inbox: "queue.SimpleQueue[tuple[Any, ...]]") -> None:
+    """Takes in what the stage sends, which would wait for a full pipe while a server keeps this process waiting."""
+    message: tuple[Any, ...] = ()
+    while message[:1] != ("close",):
+        try:
+            message = pipe.recv()
+        except EOFError:  # the stage was killed
+            message = ("close",)
+        inbox.put(message)
 
 
 def now() -> int:

@@ -269,6 +269,52 @@ def test_a_password_is_neither_shown_nor_kept(
     assert not [secret for secret in ("s3cr", "0ther") if secret in said + kept]
 
 
+DRIPPING = """
+import os, socket, sys, threading, time
+from pathlib import Path
+
+connected = threading.Event()
+
+def drip(connection):
+    connected.set()
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 1000000\\r\\n\\r\\n")
+    while True:
+        time.sleep(0.2)
+        connection.sendall(b" ")
+
+def accept(listening):
+    while True:
+        threading.Thread(target=drip, args=(listening.accept()[0],), daemon=True).start()
+
+if __name__ == "__main__":
+    listening = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=accept, args=(listening,), daemon=True).start()
+    os.environ["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    from pipeline.params.rows import Row
+    from pipeline.running.logbook import LoggedRun
+    from pipeline.tracking import tracker
+
+    tracker.WAIT_SECONDS = 0.5
+    run = LoggedRun("s", "r", Row.model_validate_json(sys.argv[1]), 0, "key", "data", "code")
+    with tracker.Tracker() as log:
+        log.begin(run)
+        connected.wait(120)
+        for epoch in range(2000):  # much more than a pipe holds
+            log.epoch(run, {"epoch": epoch, "val_loss": 0.5})
+"""
+
+
+def test_a_stage_does_not_wait_for_a_server_that_drips(make_row: Callable[..., Row], tmp_path: Path) -> None:
+    """Broken: a server that answers every request with a byte now and then would keep a stage waiting for ever, while
+    it trains or at its end."""
+    script = tmp_path / "script.py"
+    script.write_text(DRIPPING)
+    environment = os.environ | {"DVC_ROOT": str(tmp_path), "PYTHONPATH": str(paths.ROOT)}
+    row = make_row().model_dump_json()
+    done = subprocess.run([sys.executable, script, row], env=environment, capture_output=True, text=True, check=True)
+    assert re.search(r"not logged to http://127.0.0.1:\d+: its server took more than 0.5 s", done.stderr)
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
