@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-emulated lint launch verify bench bench-gpu ui serve dashboard lock plot
+.PHONY: help install quickstart new try test test-emulated lint launch verify bench bench-gpu ui serve dashboard lock plot
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -35,14 +35,20 @@ $(TOOLS): $(INSTALLED) requirements-dev.lock
 	@$(call locked,requirements-dev.lock)
 	@touch $@
 
-quickstart: $(INSTALLED) ## Train and compare the six rows of the study quickstart
-	@$(BIN)/python -m pipeline.running.bookkeeping
-	$(BIN)/python -m dvc repro report@quickstart
+quickstart: $(INSTALLED) ## Train and compare the six networks of the study quickstart
+	@pipeline/python -m pipeline.launch --quiet report@quickstart
 	@pipeline/python -m pipeline.report --show quickstart
-	@echo "MLflow UI:  make ui"
+
+new: $(INSTALLED) ## Compare them on your IMAGES=~/photos.zip, also LIKE= NAME= ROWS= SEEDS= SIZE=
+	@pipeline/python -m pipeline.new "$(IMAGES)" $(if $(LIKE),--like "$(LIKE)") $(if $(NAME),--name "$(NAME)") \
+	    $(if $(ROWS),--rows "$(ROWS)") $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(SIZE),--size "$(SIZE)")
+
+try: $(INSTALLED) ## Change values of a ROW, as in SET=optimizer.lr=0.01, and compare; params.yaml stays
+	@pipeline/python -m pipeline.whatif "$(ROW)" "$(SET)"
 
 launch: $(INSTALLED) ## Train all stale rows that STUDY needs side by side, then report
-	@pipeline/python -m pipeline.launch report@$(STUDY) $(if $(JOBS),--jobs $(JOBS))
+	@pipeline/python -m pipeline.launch --quiet report@$(STUDY) $(if $(JOBS),--jobs $(JOBS))
+	@pipeline/python -m pipeline.report --show $(STUDY)
 
 bundle: $(INSTALLED) ## Write what STUDY still has to train as STUDY.pyz, which any machine with torch runs
 	@pipeline/python -m pipeline.bundle $(STUDY)

@@ -26,7 +26,7 @@ def main() -> None:
     arguments = parse(sys.argv[1:])
     if arguments.jobs:
         os.environ["DISHARMONY_JOBS"] = str(arguments.jobs)  # also for the stages that DVC runs
-    launch(arguments.targets, make_engine(arguments))
+    launch(arguments.targets, make_engine(arguments), arguments.quiet)
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -34,6 +34,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.launch", description=WHAT)
     parser.add_argument("targets", nargs="*", help="stages, as `dvc repro` takes them; none for all")
     parser.add_argument("--jobs", type=_positive, help="runs side by side here; else one per core or GPU")
+    parser.add_argument("--quiet", action="store_true", help="hide what DVC and its stages tell of themselves")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="where runs are trained")
     ray = parser.add_argument_group("with --engine ray")
     ray.add_argument("--address", default="auto", help="of the cluster, HOST:PORT; auto finds that of this machine")
@@ -57,18 +58,27 @@ def make_engine(arguments: argparse.Namespace) -> Engine:
     return Cluster(arguments.address, arguments.num_cpus, arguments.num_gpus)
 
 
-def launch(targets: list[str], engine: Engine) -> None:
+def launch(targets: list[str], engine: Engine, quiet: bool = False) -> None:
     """Brings targets up to date.
+
+    Args:
+        targets: stages, as `dvc repro` takes them; none for all.
+        engine: where runs are trained.
+        quiet: hides what DVC and its stages tell of themselves; errors and progress are shown all the same.
 
     Raises:
         UserError: rows have no outputs; all others are recorded.
     """
+    if quiet:
+        print("checking params.yaml and what is up to date", file=sys.stderr)
     for kind in stages.KINDS:
-        _train(kind, targets, engine)
-    stages.repro(targets)
+        _train(kind, targets, engine, quiet)
+    if quiet:
+        print("measuring the trained networks and writing the report", file=sys.stderr)
+    stages.repro(targets, quiet)
 
 
-def _train(kind: str, targets: list[str], engine: Engine) -> None:
+def _train(kind: str, targets: list[str], engine: Engine, quiet: bool) -> None:
     """Trains and records the stale rows of one kind.
 
     Raises:
@@ -76,16 +86,18 @@ def _train(kind: str, targets: list[str], engine: Engine) -> None:
     """
     trains, before = stages.needed(targets, kind)
     if before:
-        stages.repro(before)
+        stages.repro(before, quiet)
     stale = {name.partition("@")[2]: (name, inputs) for name, inputs in stages.stale(trains).items()}
     if not trains:
         return
-    print(f"{len(stale)} of {len(trains)} rows to {kind}", file=sys.stderr)
+    if stale or not quiet:
+        print(f"{len(stale)} of {len(trains)} rows to train", file=sys.stderr)
     with Tracker() as tracker:
         problems = train_rows({row: planned.read_row(row) for row in stale}, engine, tracker)
     done = {name: inputs for row, (name, inputs) in stale.items() if row not in problems}
     if done:
-        print(f"recording {len(done)} rows in dvc.lock", file=sys.stderr)
+        if not quiet:
+            print(f"recording {len(done)} rows in dvc.lock", file=sys.stderr)
         for name in stages.record(done):
             problems[name] = f"{name}: what it depends on has changed while it trained; launch again"
     for problem in problems.values():

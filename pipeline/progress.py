@@ -50,12 +50,17 @@ class StageProgress:
         self.done[task] = done
         self._show(note)
 
-    def end(self, task: Hashable, text: str = "") -> None:
-        """A task is over; says so, if there is something to say."""
+    def end(self, task: Hashable, text: str = "", stays: bool = True) -> None:
+        """A task is over; says so, if there is something to say; where `stays` is false, not in a terminal."""
         self.done[task] = self.steps[task]  # early stopping counts as done
-        if text:
+        if text and (stays or not self.terminal):
             self.say(text)
         self._show("")
+
+    def rename(self, name: str) -> None:
+        """What is worked on from now on."""
+        self.name = name
+        self._bar.update(self._task, description=name)
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""

@@ -17,28 +17,22 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from pipeline import paths
 from pipeline.errors import UserError, command
 from pipeline.findings import gallery, seed_table
-from pipeline.findings.answers import answer
 from pipeline.findings.decisions import level
 from pipeline.findings.findings import Findings
-from pipeline.findings.measured import Groups, Result, load
+from pipeline.findings.measured import Groups, load
 from pipeline.findings.verdicts import Verdict, judge
-from pipeline.findings.wording import mean, named, outcome, percent, place, sentence
 from pipeline.params.planned import PlannedStudy, read_claims, read_study
-from pipeline.params.studies import Study
+from pipeline.reporting.terminal import show
 from pipeline.running import forkserver, report_folders
 from pipeline.running.report_folders import SUMMARY
 from pipeline.storage import read_notes, write_atomically, write_json
 from pipeline.tracking.tracker import Tracker
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 def write(study: PlannedStudy, groups: Groups, reports: Path, verdicts: Sequence[Verdict] = ()) -> None:
@@ -89,46 +83,6 @@ def _write_index(reports: Path) -> None:
         write_atomically(reports / "README.md", f"{text}\n".encode())
         if (readme := reports.parent / "README.md").exists():
             write_atomically(readme, index.with_answers(readme.read_text(encoding="utf-8"), summaries).encode())
-
-
-def show(study: Study, groups: Groups, report: Path) -> None:
-    """Prints the ranking and where the report lies; without colours and frames where nobody watches."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 10_000
-    for group in groups:
-        if len(groups) > 1:
-            console.print(f"Data set {group[0].row.dataset}", markup=False)
-        console.print(_ranking_table(group, console.is_terminal))
-        for result in (result for result in group if result.failures):
-            console.print(f"{result.name}: {outcome(result)}", markup=False)
-    console.print(f"{answer(study, groups).replace('`', '')}\n", markup=False)
-    if study.note:
-        console.print(f"Note: {study.note.strip()}\n", markup=False)
-    console.print(f"Report: {paths.shown(report)}", markup=False, soft_wrap=True)
-    console.print(f"In a browser: {report.with_suffix('.html').as_uri()}", markup=False, soft_wrap=True)
-
-
-def _ranking_table(group: Sequence[Result], framed: bool) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    ranking = Table(box=SIMPLE_HEAD if framed else None, pad_edge=False)
-    ranking.add_column("#", justify="right", no_wrap=True)
-    # The columns that may wrap give way in a narrow terminal: names are folded, sentences cut, numbers stay.
-    ranking.add_column("row", overflow="fold")
-    for name in ("accuracy, %", "loss", "gap", "runs"):
-        ranking.add_column(name, justify="right", no_wrap=True)
-    ranking.add_column(Text("each · end · head", no_wrap=True))
-    for result in group:
-        numbers = [percent(result.estimate("test_accuracy")), mean(result, "test_loss", 3)]
-        numbers += [mean(result, "gap_accuracy", 2, 100), str(len(result.runs) - len(result.failures))]
-        words = Text(sentence(result.row), no_wrap=True, overflow="ellipsis")
-        ranking.add_row(place(result, group), named(result), *numbers, words)
-    return ranking
 
 
 @command

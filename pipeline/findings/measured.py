@@ -140,7 +140,7 @@ def load(study: PlannedStudy, runs: Path, diagnosis: Path | None = None) -> Grou
     """
     groups: dict[str, list[Result]] = {}
     for name, row in study.rows.items():
-        groups.setdefault(row.dataset, []).append(_load_row(study, name, row, runs / name))
+        groups.setdefault(row.dataset, []).append(load_row(study, name, row, runs / name))
     if diagnosis:
         found = diagnosed.read(study.name, diagnosis)
         groups = {
@@ -159,7 +159,7 @@ def load_available(study: PlannedStudy, runs: Path, diagnosis: Path) -> tuple[di
     for name, row in study.rows.items():
         try:
             if (runs / name).exists():
-                results[name] = _load_row(study, name, row, runs / name)
+                results[name] = load_row(study, name, row, runs / name)
         except UserError as error:
             complaints.append(str(error))
     try:
@@ -197,7 +197,13 @@ def standing(result: Result) -> float:
     return -result.accuracy.mean
 
 
-def _load_row(study: PlannedStudy, name: str, row: Row, folder: Path) -> Result:
+def load_row(study: PlannedStudy, name: str, row: Row, folder: Path) -> Result:
+    """A row's results from the folder of its outputs.
+
+    Raises:
+        UserError: outputs are missing, damaged or of another version of the row.
+    """
+
     def parse(file: str, reader: Callable[[Path], T]) -> T:
         path = folder / file
         try:

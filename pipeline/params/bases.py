@@ -68,7 +68,7 @@ def _whole(content: Content, where: str, row: Any, used: set[str]) -> Any:
     for place, layer in reversed(layers):
         if place != where and (own := next((key for key in OWN if key in layer), None)):
             raise Fault(f"{place}.{own}", "each row writes it itself, because DVC reads it there")
-        whole = _over(whole, layer)
+        whole = over(whole, layer)
     return {key: value for key, value in whole.items() if key != FROM}
 
 
@@ -101,13 +101,13 @@ def _named(content: Content, where: str, names: Any) -> Iterable[tuple[str, Any]
         yield name, bases[name]
 
 
-def _over(below: Any, above: Any) -> Any:
+def over(below: Any, above: Any) -> Any:
     """The upper value laid over the lower one."""
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above
     if "name" in above and above["name"] != below.get("name"):
         return above
-    return below | {key: _over(below.get(key), value) for key, value in above.items()}
+    return below | {key: over(below.get(key), value) for key, value in above.items()}
 
 
 def _holds(value: Any, path: str) -> bool:

@@ -122,7 +122,7 @@ def _train_missing(trainings: Mapping[str, Training], engine: Engine, tracker: L
         for run in training.missing:
             runs[run.folder].append(run)
     steps = {folder: run.row.epochs for folder, (run, *_) in runs.items()}
-    title = next(iter(trainings)) if len(trainings) == 1 else f"{len(trainings)} rows"
+    title = next(iter(trainings)) if len(trainings) == 1 else f"row 1 of {len(trainings)}"
     with StageProgress(title, steps, "epochs") as progress:
         watch = _Watch(trainings, tracker, progress, engine.here)
         tasks = [Task(run.row, run.seed, run.prepared, folder) for folder, (run, *_) in runs.items()]
@@ -144,6 +144,7 @@ class _Watch:
         self._trainings, self._tracker, self._progress, self._here = trainings, tracker, progress, here
         self._left = {name: len(training.missing) for name, training in trainings.items()}
         self._crashes: dict[str, list[str]] = defaultdict(list)
+        self._several = len(trainings) > 1
         self._reports: dict[Path, list[dict[str, Any]]] = {}  # of the runs that train at this moment
         self._beside: dict[Path, int] = {}  # how many trained at once at most, since a run began
         for name, left in self._left.items():
@@ -168,7 +169,9 @@ class _Watch:
             self._progress.step(folder, int(line["epoch"]), f"{who} val {line['val_accuracy']:.3f}")
             self._tracker.epoch(run, line | {"epoch_seconds": event.content["seconds"]})
         elif event.kind == "end":
-            self._progress.end(folder, f"{who}: {outcome(store.result(folder))}")
+            result = store.result(folder)
+            # Of many rows, a line each is enough to watch; of a failed run the reason stays.
+            self._progress.end(folder, f"{who}: {outcome(result)}", not self._several or result["status"] == "failed")
             reports = self._reports.pop(folder)
             if self._here and reports:
                 cost.write(folder, run.row, reports, self._beside[folder])
@@ -195,3 +198,6 @@ class _Watch:
             self.problems[name] = f"{name}: {len(crashes)} of {total} runs crashed; the first: {crashes[0]}"
         else:
             self._trainings[name].write()
+        if self._several:
+            over, rows = sum(not left for left in self._left.values()), len(self._left)
+            self._progress.rename(f"row {min(over + 1, rows)} of {rows}")

@@ -86,13 +86,19 @@ def record(done: Mapping[str, Inputs]) -> list[str]:
         return changed
 
 
-def repro(targets: Sequence[str]) -> None:
+def repro(targets: Sequence[str], quiet: bool = False) -> None:
     """Runs `dvc repro`.
+
+    Args:
+        targets: names of stages; none for all.
+        quiet: hides what DVC and its stages tell of themselves; errors and progress go to stderr all the same.
 
     Raises:
         UserError: a stage failed; DVC has said why.
     """
-    if subprocess.run([sys.executable, "-m", "dvc", "repro", *targets], cwd=paths.ROOT, check=False).returncode:
+    words = [sys.executable, "-m", "dvc", "repro", *(["--quiet"] if quiet else []), *targets]
+    output = subprocess.DEVNULL if quiet else None
+    if subprocess.run(words, cwd=paths.ROOT, stdout=output, check=False).returncode:
         raise UserError("dvc repro failed, see above")
 
 

@@ -268,8 +268,8 @@ def test_show_prints_the_same_and_writes_nothing(
         assert re.sub(r"`([^`]*)`", r"<code>\1</code>", told) in (project / "reports" / name).read_text()
     answers = f"{index.ANSWERS}\n- [Some study](reports/s.md): {told}\n{index.ANSWERS_END}"
     assert (project / "README.md").read_text() == f"# T\n\n{answers}\n\nText\n"
-    assert "Report: reports/s.md" in printed
-    assert f"In a browser: {(project / 'reports' / 's.html').as_uri()}" in printed
+    assert "or reports/s.md\n" in printed
+    assert f"All of it:        {(project / 'reports' / 's.html').as_uri()}" in printed
     assert "\x1b" not in printed
 
 

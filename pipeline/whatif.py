@@ -1,0 +1,169 @@
+"""What if a value of a row were another? Trains that beside the study, on the same seeds, and compares.
+
+    make try ROW=both SET=optimizer.lr=0.01
+    pipeline/python -m pipeline.whatif both "dropout=0.4 optimizer.lr=0.01"
+
+params.yaml, the row's outputs and the report stay as they are. The runs lie in the run store, so that trying the same
+again, or writing the value into params.yaml, trains nothing anew.
+"""
+
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline import paths
+from pipeline.errors import UserError, command
+from pipeline.findings.measured import Result, load_row
+from pipeline.findings.stats import Estimate, paired_difference
+from pipeline.findings.wording import interval
+from pipeline.images import prepared
+from pipeline.params import bases, references
+from pipeline.params.complaints import complain
+from pipeline.params.planned import PlannedStudy, read_study
+from pipeline.params.reading import read_params
+from pipeline.params.rows import Row
+from pipeline.params.studies import Params
+from pipeline.running import beside, code, stages
+from pipeline.running.pool import ThisMachine
+from pipeline.running.rows import check_fit, describe
+from pipeline.text import nearest, show
+from pipeline.training import results
+
+USAGE = "usage: make try ROW=both SET=optimizer.lr=0.01, or SET='dropout=0.4 optimizer.lr=0.01'"
+
+KEPT = ("study", "dataset", "seeds", "published", "from")
+"""What makes a row comparable with the one that it comes from, and what is no value of a run."""
+
+SHOWN = (
+    ("validation accuracy, %", "final_val_accuracy", 100, 1),
+    ("test accuracy, %", "test_accuracy", 100, 1),
+    ("test loss", "test_loss", 1, 3),
+)
+"""What is compared: its name, column of seeds.csv, factor and digits."""
+
+
+@command
+def main() -> None:
+    if len(sys.argv) != 3 or not all(sys.argv[1:]):
+        raise UserError(USAGE)
+    name, words = sys.argv[1:]
+    params = read_params()
+    if name not in params.rows:
+        raise UserError(f"ROW: no row '{name}'{nearest(name, params.rows)}")
+    row = changed(params, name, words)
+    stages.repro([f"train@{name}"], quiet=True)  # what it is compared with
+    study = read_study(row.study)
+    before = load_row(study, name, params.rows[name], paths.RUNS / row.study / name)
+    after = trained(study, name, row)
+    print(f"\n{name} with {words}, {len(row.seeds)} seeds each, the same images and the same draws for both:\n")
+    print(comparison(before, after))
+    print(
+        f"\nTo keep it, write it into rows.{name} of params.yaml, or into a new row beside it.\n"
+        "To see a whole report with it, and go back with git:"
+        f" .venv/bin/dvc exp run {' '.join(f'-S ++rows.{name}.{word}' for word in shlex.split(words))}"
+        f" report@{row.study}"
+    )
+
+
+def changed(params: Params, name: str, words: str) -> Row:
+    """The row with other values.
+
+    Args:
+        params: as read.
+        name: of the row.
+        words: `key=value`, several with spaces between them.
+
+    Raises:
+        UserError: a key or value that a row cannot have.
+    """
+    values: dict[Any, Any] = params.rows[name].model_dump()
+    for key, value in settings(words):
+        first = key.partition(".")[0]
+        if first in KEPT:
+            raise UserError(f"SET: {first}: is the same for both that are compared; write another row instead")
+        nested = value
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        values = bases.over(values, nested)
+    try:
+        row = Row.model_validate(values)
+        references.check(params.model_copy(update={"rows": params.rows | {name: row}}))
+    except ValidationError as error:
+        raise UserError(f"SET: {complain(Row, values, error)}") from None
+    except UserError as error:
+        raise UserError(f"SET: {str(error).removeprefix(f'rows.{name}.')}") from None
+    return row
+
+
+def settings(words: str) -> list[tuple[str, Any]]:
+    """Keys with their values, which are YAML.
+
+    Raises:
+        UserError: words that are no such pairs.
+    """
+    pairs = []
+    try:
+        for word in shlex.split(words):
+            key, equals, value = word.partition("=")
+            if not key or not equals:
+                raise UserError(f"SET: found {show(word)}; {USAGE}")
+            pairs.append((key, YAML(typ="safe", pure=True).load(value)))
+    except (ValueError, YAMLError):
+        raise UserError(f"SET: found {show(words)}; {USAGE}") from None
+    return pairs
+
+
+def trained(study: PlannedStudy, name: str, row: Row) -> Result:
+    """The runs of a row that is in no plan.
+
+    Raises:
+        UserError: it does not fit its images or this machine, or a run crashed.
+    """
+    data = paths.prepared(row.dataset)
+    check_fit("SET", row, prepared.info(data))
+    digests = {"data": prepared.digest(data), "code": code.of_run(row)}
+    runs = describe(name, row, **digests)
+    beside.train(f"{name} changed", runs, ThisMachine())
+    folder = paths.STORE / "tried" / name
+    spec = digests | {"row": row.model_dump(exclude={"published"})}
+    results.write(spec, {run.seed: run.folder for run in runs}, data, folder, folder.with_name(f".draft-{name}"))
+    return load_row(study, name, row, folder)
+
+
+def comparison(before: Result, after: Result) -> str:
+    """What both measure, the paired difference, and what may be said of it."""
+    lines = [f"{'':24}{'as it is':>16}{'changed':>16}{'difference':>16}"]
+    differences: dict[str, Estimate | None] = {}
+    for label, column, scale, digits in SHOWN:
+        means = [result.estimate(column) for result in (before, after)]
+        found = paired_difference(_by_seed(after, column), _by_seed(before, column))
+        differences[column] = found
+        shown = [interval(mean, digits, scale) for mean in means] + [interval(found, digits, scale, sign=True)]
+        lines.append(f"{label:24}" + "".join(f"{text:>16}" for text in shown))
+    failed = [f"{len(after.failures)} of {len(after.runs)} runs failed: {after.failures[0].failure}"]
+    return "\n".join([*lines, *(failed if after.failures else []), "", _verdict(differences["final_val_accuracy"])])
+
+
+def _by_seed(result: Result, column: str) -> Mapping[int, float]:
+    from pipeline.params.quantities import of_column
+
+    known = of_column(column)
+    return result.measure(known) if known else result.values(column)
+
+
+def _verdict(found: Estimate | None) -> str:
+    advice = "Values are chosen by validation images: who keeps what does best on the test images has trained on them."
+    if found is None or found.half_width is None:
+        return f"One seed says nothing about chance.\n{advice}"
+    sure = abs(found.mean) > found.half_width
+    word = ("better" if found.mean > 0 else "worse") if sure else "not surely better or worse"
+    return f"On the validation images it is {word} (95 %, paired by seed).\n{advice}"
+
+
+if __name__ == "__main__":
+    main()
