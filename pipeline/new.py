@@ -150,7 +150,9 @@ def sized(wanted: argparse.Namespace, name: str) -> Folder:
         if len(extents) > 1 or any(max(extent) > LARGE for extent in extents):
             large = sum(count for extent, count in extents.items() if min(extent) >= LARGE)
             size = LARGE if 2 * large >= extents.total() else SMALL
-    return Folder(source="folder", path=wanted.images, size=size, validation=proposal.VALIDATION)
+    return Folder.model_validate(
+        {"source": "folder", "path": wanted.images, "size": size, "validation": proposal.VALIDATION}
+    )
 
 
 def counted(images: Images, folder: Folder, name: str) -> dict[str, int]:

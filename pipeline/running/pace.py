@@ -11,9 +11,6 @@ MOMENT = 0.5
 STEPS = 3
 """Steps that are timed at least, after one that is not."""
 
-EPOCH = 0.04
-"""Seconds that an epoch takes beside its images, measured on an AMD EPYC."""
-
 
 def images_per_second(row: Row, shape: tuple[int, int, int], classes: int) -> float:
     """Training images that one run takes a second, with one thread or one GPU.
@@ -47,11 +44,11 @@ def images_per_second(row: Row, shape: tuple[int, int, int], classes: int) -> fl
 
 
 def seconds(row: Row, pace: float, train: int, select: int) -> float:
-    """What all runs of a row take one after another.
+    """What all runs of a row take one after another; what an epoch takes beside its images is too little to measure.
 
     Args:
         row: what trains.
         pace: what `images_per_second` gives.
         train, select: images that a seed trains on, and that it selects by, which cost a third: no gradient.
     """
-    return len(row.seeds) * row.epochs * ((train + select / 3) / pace + EPOCH)
+    return len(row.seeds) * row.epochs * (train + select / 3) / pace
