@@ -59,8 +59,8 @@ collect: $(INSTALLED) ## Take over the runs of FILE, which were trained elsewher
 results: $(INSTALLED) ## Write the finished runs of STUDY as STUDY.results.tar, for somebody else's make collect
 	@pipeline/python -m pipeline.bundle $(STUDY) --results
 
-verify: $(INSTALLED) ## Train STUDY again in a clean directory and compare with the committed results
-	@pipeline/python -m pipeline.verify $(STUDY)
+verify: $(INSTALLED) ## Train STUDY, or its ROWS='a b' with SEEDS='0 1', again elsewhere and compare with what is committed
+	@pipeline/python -m pipeline.verify $(STUDY) $(if $(ROWS),--rows "$(ROWS)") $(if $(SEEDS),--seeds "$(SEEDS)")
 
 test: $(TOOLS) ## Run the default test suite
 	$(BIN)/python -m pytest

@@ -1,15 +1,17 @@
 """Trains a study again in a clean directory and says, row by row, whether the committed results came back.
 
-    pipeline/python -m pipeline.verify [--keep] STUDY
+    pipeline/python -m pipeline.verify quickstart
+    pipeline/python -m pipeline.verify order --rows 'ic no-dropout' --seeds 0
 
 For the reviewer of somebody else's result. HEAD is cloned to .verify/<commit>, with stores and a cache of its own, and
-`dvc repro report@STUDY` runs there with the environment in use. A kill loses nothing: the next start goes on. The
-folder is removed when the study is compared, unless --keep is given or a row differs.
+the study, or a part of it, is trained there with the environment in use. A kill loses nothing: the next start goes on.
+The folder is removed when all is compared, unless --keep is given or a row differs.
 
 A row is *identical* (same bytes), *equal* (all numbers within rounding), *consistent* (as another machine's arithmetic
 explains it) or *different*; see `agreement`. The exit status is 1 if any row is different.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -24,9 +26,13 @@ from ruamel.yaml import YAML
 
 from pipeline import paths
 from pipeline.errors import UserError, command
-from pipeline.findings import seed_table
+from pipeline.findings import measured, seed_table
 from pipeline.findings.agreement import Agreement, Level, agree
+from pipeline.params.planned import PlannedStudy
 from pipeline.running import environment
+from pipeline.text import nearest
+
+WHAT = "Trains a study, or a part of it, again in a clean directory and compares it with the committed results."
 
 Lock = dict[str, Any]
 """Stages of a dvc.lock by name."""
@@ -76,8 +82,8 @@ def clone(target: Path) -> None:
     git("checkout", "--quiet", "--detach", git("rev-parse", "HEAD").strip(), folder=target)
 
 
-def retrain(target: Path, study: str) -> None:
-    """Runs the study's stages in the clone.
+def retrain(target: Path, targets: Sequence[str]) -> None:
+    """Brings stages of the clone up to date.
 
     Raises:
         UserError: a stage failed.
@@ -85,9 +91,49 @@ def retrain(target: Path, study: str) -> None:
     outer = ("DVC_", "MLFLOW_", "OPTUNA_")  # neither this checkout's stores nor a server
     own = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
     here = {"DISHARMONY_PYTHON": sys.executable, "DISHARMONY_IMAGES": str(paths.IMAGES)}
-    repro = [sys.executable, "-m", "dvc", "repro", f"report@{study}"]
-    if subprocess.run(repro, cwd=target, env=own | here, check=False).returncode:
+    launch = [sys.executable, "-m", "pipeline.launch", *targets]
+    if subprocess.run(launch, cwd=target, env=own | here, check=False).returncode:
         raise UserError(f"{paths.shown(target)}: training did not end; the same command goes on from there")
+
+
+def part(table: seed_table.Table, study: str, rows: str | None, seeds: str | None) -> seed_table.Table:
+    """Those rows and seeds of a table that somebody asks for.
+
+    Args:
+        table: as committed.
+        study: its name, which the names of rows may leave out.
+        rows, seeds: with spaces between them; None for all.
+
+    Raises:
+        UserError: a row or seed that the table lacks.
+    """
+    names = {short: row for row in table for short in (row, row.removeprefix(f"{study}-"))}
+    wanted = names.keys() if rows is None else rows.split()
+    if unknown := [row for row in wanted if row not in names]:
+        raise UserError(f"--rows: no row '{unknown[0]}' in the results of {study}{nearest(unknown[0], names)}")
+    found = {names[row]: table[names[row]] for row in wanted}
+    if seeds is None:
+        return found
+    for seed in seeds.split():
+        if lacking := [row for row, runs in found.items() if not seed.isdecimal() or int(seed) not in runs]:
+            raise UserError(f"--seeds: no seed '{seed}' in the results of {lacking[0]}")
+    return {row: {int(seed): runs[int(seed)] for seed in seeds.split()} for row, runs in found.items()}
+
+
+def narrow(target: Path, wanted: seed_table.Table) -> list[str]:
+    """Leaves rows of the clone those seeds alone that are wanted; what decides the numbers of a run stays.
+
+    Returns:
+        The stages that train these rows.
+    """
+    yaml, file = YAML(), target / paths.PARAMS.name
+    params = yaml.load(git("show", f"HEAD:{paths.PARAMS.name}"))
+    kinds = {row: "rows" if row in params["rows"] else "tuned" for row in wanted}
+    for row, runs in wanted.items():
+        params[kinds[row]][row]["seeds"] = list(runs)
+    with file.open("w", encoding="utf-8") as stream:
+        yaml.dump(params, stream)
+    return [f"{'train' if kinds[row] == 'rows' else 'train-tuned'}@{row}" for row in wanted]
 
 
 def stages(lock: str) -> Lock:
@@ -130,7 +176,7 @@ def show(found: Sequence[Agreement], notes: Iterable[str]) -> None:
 
 
 def compare(study: str, target: Path) -> list[Agreement]:
-    """Compares what the clone has trained with HEAD, and prints it."""
+    """Compares all that the clone has trained with HEAD, and prints it."""
     file, report = f"reports/{study}/{seed_table.FILE}", f"reports/{study}.md"
     old, new = (seed_table.read(text, file) for text in (committed(file, study), (target / file).read_text("utf-8")))
     before, after = (stages(text) for text in (committed("dvc.lock", study), (target / "dvc.lock").read_text("utf-8")))
@@ -138,30 +184,61 @@ def compare(study: str, target: Path) -> list[Agreement]:
     found = agree(old, new, {row: same_outputs(stage, before, after) for row, stage in trained.items()})
     same_report = committed(report, study) == (target / report).read_text("utf-8")
     notes = [f"{report}: {'the same bytes' if same_report else 'other bytes'}"]
-    if changed := changed_inputs(["code", *trained.values()], before, after):
+    if changed := changed_inputs(trained.values(), before, after):
         notes.append(f"Made of other files than the committed results: {', '.join(changed)}")
-    if git("status", "--porcelain", "--untracked-files=no").strip():
-        notes.append("Changes that are not committed were left out.")
-    show(found, [*notes, *environment.describe((target / "requirements.lock").read_text("utf-8"))])
+    conclude(found, notes, target)
     return found
+
+
+def compare_part(study: str, target: Path, wanted: seed_table.Table) -> list[Agreement]:
+    """Compares a part of a study that the clone has trained with HEAD, and prints it."""
+    planned = PlannedStudy.model_validate_json((target / "plan" / "studies" / f"{study}.json").read_bytes())
+    rows = {row: planned.rows[row] for row in wanted}
+    groups = measured.load(planned.model_copy(update={"rows": rows}), target / "runs" / study)
+    found = agree(wanted, seed_table.of(result for group in groups for result in group), {})
+    seeds = sum(map(len, wanted.values()))
+    conclude(found, [f"Compared: {seeds} of the study's runs, by the numbers in {seed_table.FILE}"], target)
+    return found
+
+
+def conclude(found: Sequence[Agreement], notes: Sequence[str], target: Path) -> None:
+    """Prints what was found, and what else a reviewer wants to know."""
+    if git("status", "--porcelain", "--untracked-files=no").strip():
+        notes = [*notes, "Changes that are not committed were left out."]
+    show(found, [*notes, *environment.describe((target / "requirements.lock").read_text("utf-8"))])
 
 
 @command
 def main() -> None:
-    words = [word for word in sys.argv[1:] if word != "--keep"]
-    if len(words) != 1 or words[0].startswith("-"):
-        raise UserError("usage: pipeline/python -m pipeline.verify [--keep] STUDY")
-    (study,) = words
-    committed(f"reports/{study}/{seed_table.FILE}", study)  # before anything trains
+    wanted = parse(sys.argv[1:])
+    file = f"reports/{wanted.study}/{seed_table.FILE}"
+    table = seed_table.read(committed(file, wanted.study), file)  # before anything trains
+    chosen = part(table, wanted.study, wanted.rows, wanted.seeds)
     target = paths.ROOT / ".verify" / git("rev-parse", "--short=12", "HEAD").strip()
     clone(target)
-    retrain(target, study)
-    failed = any(one.level is Level.DIFFERENT for one in compare(study, target))
-    if failed or "--keep" in sys.argv:
+    if chosen == table:
+        git("checkout", "--quiet", paths.PARAMS.name, folder=target)
+        retrain(target, [f"report@{wanted.study}"])
+        found = compare(wanted.study, target)
+    else:
+        retrain(target, narrow(target, chosen))
+        found = compare_part(wanted.study, target, chosen)
+    failed = any(one.level is Level.DIFFERENT for one in found)
+    if failed or wanted.keep:
         print(f"Kept: {paths.shown(target)}")
     else:
         shutil.rmtree(target)
     sys.exit(failed)
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.verify", description=WHAT, allow_abbrev=False)
+    parser.add_argument("study", help="whose results are committed")
+    parser.add_argument("--rows", help="those to train again, with spaces between them; else all")
+    parser.add_argument("--seeds", help="those to train again, with spaces between them; else all")
+    parser.add_argument("--keep", action="store_true", help="keep the clone, also where nothing differs")
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -376,14 +376,23 @@ def test_a_removed_row_leaves_its_report(project: Project) -> None:
 def test_a_reviewer_gets_the_committed_bytes(project: Project) -> None:
     """Broken: `make verify` would pick results up and not train them, call the same bytes different, or leave its clone
     behind."""
+    project.params["rows"]["d"]["seeds"] = [0, 1]
+    project.write()
+    project.repro("report@other")
     project.commit("results")
     before = project.logged()
     printed = project.run("pipeline.verify", "other")
-    assert "d seed 0: test accuracy" in printed
+    assert "1 of 1 rows to train" in printed
     assert re.search(r"^d +identical ", printed, re.M)
     assert "reports/other.md: the same bytes" in printed
+    part = project.run("pipeline.verify", "other", "--seeds", "1")
+    assert re.search(r"^d +equal +all numbers to the last digit$", part, re.M)
+    assert "Compared: 1 of the study's runs" in part
     assert project.logged() == before
     assert list((project.folder / ".verify").iterdir()) == []
+    del project.params["rows"]["d"]["seeds"][1]
+    project.write()
+    project.repro("report@other")
 
 
 def test_a_queued_experiment_lands_in_the_same_stores(project: Project) -> None:

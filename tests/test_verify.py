@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from models import Normalize
 from models.words.inverted_dropout import InvertedDropout
 from pipeline import verify
+from pipeline.errors import UserError
 from pipeline.findings import measured, seed_table
 from pipeline.findings.agreement import Agreement, Level, agree
 from pipeline.findings.measured import Run
@@ -177,17 +178,26 @@ def test_other_runs_are_named(committed: Table) -> None:
 
 def test_verification_needs_a_committed_table(monkeypatch: Patch) -> None:
     """Broken: a study that nobody has committed would train for hours before that is said."""
-    for words, message in (
-        (
-            ["no-such-study"],
-            "reports/no-such-study/results.csv: not in HEAD; run '.venv/bin/dvc repro report@no-such-study'",
-        ),
-        ([], "usage:"),
-        (["--all"], "usage:"),
+    message = "reports/no-such-study/results.csv: not in HEAD; run '.venv/bin/dvc repro report@no-such-study'"
+    monkeypatch.setattr("sys.argv", ["verify", "no-such-study"])
+    with pytest.raises(SystemExit, match=message):
+        verify.main()
+
+
+def test_a_part_of_a_study_is_told_by_rows_and_seeds() -> None:
+    """Broken: a reviewer would train a whole study to check one number, or another row than the one they named."""
+    runs = {seed: Run(seed, None, {}) for seed in SEEDS}
+    table: Table = {"order-a": runs, "order-b": runs}
+    assert verify.part(table, "order", None, None) == table
+    assert verify.part(table, "order", "b order-a", None) == {"order-b": runs, "order-a": runs}
+    assert verify.part(table, "order", "a", "2 0") == {"order-a": {2: runs[2], 0: runs[0]}}
+    for rows, seeds, message in (
+        ("c", None, "--rows: no row 'c' in the results of order; known: a b order-a order-b"),
+        (None, "7", "--seeds: no seed '7' in the results of order-a"),
+        (None, "x", "--seeds: no seed 'x' in the results of order-a"),
     ):
-        monkeypatch.setattr("sys.argv", ["verify", *words])
-        with pytest.raises(SystemExit, match=message):
-            verify.main()
+        with pytest.raises(UserError, match=message):
+            verify.part(table, "order", rows, seeds)
 
 
 LOCK = """
@@ -215,7 +225,7 @@ def test_versions_are_held_against_the_lock() -> None:
 
 def test_changed_inputs_are_named() -> None:
     """Broken: a reviewer would look for a machine's roundings where the code was another."""
-    before = {"code": {"deps": [{"path": "a.py", "md5": "1"}, {"path": "b.py", "md5": "1"}]}}
-    after = {"code": {"deps": [{"path": "a.py", "md5": "2"}, {"path": "b.py", "md5": "1"}]}, "train@x": {}}
-    assert verify.changed_inputs(["code", "train@x"], before, after) == ["a.py"]
+    before = {"plan": {"deps": [{"path": "a.py", "md5": "1"}, {"path": "b.py", "md5": "1"}]}}
+    after = {"plan": {"deps": [{"path": "a.py", "md5": "2"}, {"path": "b.py", "md5": "1"}]}, "train@x": {}}
+    assert verify.changed_inputs(["plan", "train@x"], before, after) == ["a.py"]
     assert not verify.same_outputs("train@x", before, after)

@@ -74,7 +74,8 @@ def _row(row: str, old: dict[int, Run], new: dict[int, Run], same_bytes: bool, t
     if same_bytes:
         return Agreement(row, Level.DIFFERENT, f"the outputs have the same bytes, but not these numbers: {apart[0]}")
     if not apart:
-        return Agreement(row, Level.EQUAL, f"all numbers within {ROUNDING:g}")
+        exact = all(old[seed].numbers == new[seed].numbers for seed in old)
+        return Agreement(row, Level.EQUAL, "all numbers to the last digit" if exact else f"within {ROUNDING:g}")
     problem = next(_problems(old, new, tests), None)
     if problem:
         return Agreement(row, Level.DIFFERENT, problem)

@@ -21,7 +21,7 @@ def cost_table(groups: Groups, runs: Sequence[Run]) -> str:
         machines: dict[tuple[str, str], list[Run]] = {}
         for run in runs:
             if run.data.tags["row"] == result.name:
-                machines.setdefault((_machine(run), run.data.tags.get("jobs", NONE)), []).append(run)
+                machines.setdefault((machine(run), run.data.tags.get("jobs", NONE)), []).append(run)
         for place, some in machines.items():
             numbers = [number(_mean(some, "seconds"), 3), number(_mean(some, "images_per_second"), 0)]
             lines.append([f"`{result.name}`", *place, str(len(some)), *numbers])
@@ -32,7 +32,7 @@ def cost_table(groups: Groups, runs: Sequence[Run]) -> str:
     return f"# What training cost\n\n{table(head, lines, numbers_from=2)}\n\n{note}\n"
 
 
-def _machine(run: Run) -> str:
+def machine(run: Run) -> str:
     tags = run.data.tags
     if "cpu" not in tags:
         return "not recorded"
