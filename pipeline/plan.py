@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.errors import command
+from pipeline.params import facts
 from pipeline.params.planned import PlannedStudy, claims_of
 from pipeline.params.reading import read_params
 from pipeline.params.rows import Row
@@ -76,10 +77,11 @@ def _text(content: dict[str, Any], sort: bool = True) -> str:
 
 @command
 def main() -> None:
-    params = read_params()
-    for study in params.studies:
-        report_folders.check(study)
-    write_plan(params)
+    with facts.kept():
+        params = read_params()
+        for study in params.studies:
+            report_folders.check(study)
+        write_plan(params)
     rows = params.rows | params.tuned
     trials = sum(row.tuning.trials for row in params.tuned.values())
     tunings = f", {trials} trials of {len(params.tuned)} tunings" if trials else ""

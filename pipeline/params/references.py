@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pipeline.params import contrasts, limits, space, vocabulary
+from pipeline.params import contrasts, facts, limits, space, vocabulary
 from pipeline.params.complaints import Fault
 from pipeline.params.quantities import QUANTITIES, quantity, target_of
 from pipeline.params.rows import Row, TunedRow
@@ -52,10 +52,6 @@ def _check_names(params: Params) -> None:
 
 
 def _check_row(key: str, row: Row, params: Params) -> None:
-    import torch
-
-    from models import SentenceError
-
     if contrasts.NUMBER.fullmatch(key.partition(".")[2]):
         raise Fault(key, "a claim would take this name for a number; put a letter in front")
     for part, value, known in (("study", row.study, params.studies), ("dataset", row.dataset, params.datasets)):
@@ -70,6 +66,14 @@ def _check_row(key: str, row: Row, params: Params) -> None:
     if row.batch % row.trainer.devices:
         raise Fault(f"{key}.batch", f"{row.batch} is not a multiple of trainer.devices {row.trainer.devices}")
     limits.check_row(key, row, params.datasets[row.dataset])
+    facts.known("it makes a network", row.said(), lambda: _check_network(key, row))
+
+
+def _check_network(key: str, row: Row) -> None:
+    import torch
+
+    from models import SentenceError
+
     try:
         backbone, sentence = row.network()
         with torch.device("meta"):  # nothing is allocated

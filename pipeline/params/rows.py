@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.params import vocabulary
+from pipeline.params import facts, vocabulary
 from pipeline.params.optimizers import EarlyStopping, NoSchedule, Optimizer, Schedule
 from pipeline.params.schema import Fraction, Model, Name, Positive, Seeds
 from pipeline.params.tuning import Tuning
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 PARTS = ("block", "each", "end", "head")
 """The keys that hold a row's sentence."""
+
+
+def _named(preset: str) -> dict[str, Any]:
+    from models import PRESETS
+
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset{nearest(preset, PRESETS)}")
+    return vars(PRESETS[preset])
 
 
 class BackboneSpec(Model):
@@ -131,11 +139,7 @@ class Row(Model):
     @classmethod
     def _preset(cls, value: Any) -> Any:
         if isinstance(value, str):
-            from models import PRESETS
-
-            if value not in PRESETS:
-                raise ValueError(f"unknown preset{nearest(value, PRESETS)}")
-            return vars(PRESETS[value])
+            return facts.known("preset", value, lambda: _named(value))
         return value
 
     def network(self) -> tuple[Backbone, Sentence]:
@@ -152,6 +156,14 @@ class Row(Model):
         sentence = Sentence(activation=self.activation, dropout=self.dropout, norm=norm, **self.parts())
         return Backbone(self.backbone.widths, self.backbone.convs, self.backbone.dense), sentence
 
+    def said(self) -> dict[str, Any]:
+        """What decides the network, as JSON."""
+        return self.model_dump(include={"backbone", *PARTS, "activation", "dropout", "norm"})
+
+    def sources(self) -> list[str]:
+        """The paths of the files that define the words of the sentence."""
+        return facts.known("sources", self.said(), lambda: [str(path) for path in self.network()[1].sources()])
+
     def parts(self) -> dict[str, str]:
         """What is written of the sentence, by part."""
         return {part: words for part in PARTS if (words := getattr(self, part))}
@@ -162,8 +174,12 @@ class Row(Model):
 
     def reads(self, setting: str) -> bool:
         """Whether a norm of the sentence reads this setting of `norm`."""
-        known = vocabulary.words()
-        return any(setting in known[word].settings for word in self.words() if word in known)
+
+        def read() -> bool:
+            known = vocabulary.words()
+            return any(setting in known[word].settings for word in self.words() if word in known)
+
+        return facts.known(f"reads {setting}", self.words(), read)
 
     def training(self) -> dict[str, Any]:
         """The part of the row that decides the numbers of one run: all but names, seeds and publications."""

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_origin
 
 from pydantic import ValidationError
 
+from pipeline.params import facts
 from pipeline.params.complaints import Fault, complain, keys_at, types_at
 from pipeline.params.rows import Row, TunedRow
 from pipeline.params.tuning import Parameter, Value
@@ -55,9 +56,12 @@ def has(row: Row, path: str) -> bool:
 
 
 def _positions(row: Row) -> int:
-    backbone, sentence = row.network()
-    even = replace(sentence, dropout=0.0)
-    return len(even.rates(sum(backbone.convs), len(backbone.widths), len(backbone.dense)))
+    def count() -> int:
+        backbone, sentence = row.network()
+        even = replace(sentence, dropout=0.0)
+        return len(even.rates(sum(backbone.convs), len(backbone.widths), len(backbone.dense)))
+
+    return facts.known("dropout positions", row.said(), count)
 
 
 def value_at(row: Row, path: str) -> Any:

@@ -54,14 +54,18 @@ def whole() -> str:
 
 
 def _files(*patterns: str) -> list[Path]:
-    found = (path for pattern in patterns for path in paths.ROOT.glob(pattern))
-    return [path for path in found if path.relative_to(paths.ROOT) != LAUNCHING]
+    return [path for pattern in patterns for path in _matching(paths.ROOT, pattern)]
+
+
+@functools.cache
+def _matching(root: Path, pattern: str) -> list[Path]:
+    return [path for path in root.glob(pattern) if path.relative_to(root) != LAUNCHING]
 
 
 def _words(row: Row) -> list[Path]:
     """The files of the words that a row says."""
     rows = [row, *(corner for _, corner in corners("", row))] if isinstance(row, TunedRow) else [row]
-    return [path for one in rows for path in one.network()[1].sources()]
+    return [Path(path) for one in rows for path in one.sources()]
 
 
 def _digest(files: Iterable[Path]) -> str:
