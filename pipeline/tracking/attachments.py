@@ -1,14 +1,17 @@
 """What hangs on an MLflow run of training: its data set, tables, figures and network."""
 
 import json
+import shutil
+import tempfile
+from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel
 
 from pipeline import paths
 from pipeline.images import prepared
 from pipeline.running.logbook import LoggedRun
-from pipeline.tracking import registry
+from pipeline.tracking import batches, registry
 
 
 def dataset(run: LoggedRun) -> DatasetInput:
@@ -20,25 +23,35 @@ def dataset(run: LoggedRun) -> DatasetInput:
     return DatasetInput(made_of, [InputTag("mlflow.data.context", "training")])
 
 
-def attach(client: MlflowClient, run_id: str, run: LoggedRun) -> None:
-    """Logs a run's tables and figures, and its network unless the run failed."""
+def has_network(run: LoggedRun) -> bool:
+    """Whether a run has a network to show; one that failed has none."""
+    return (run.folder / "weights.safetensors").exists()
+
+
+def attach(place: str | None, run: LoggedRun) -> None:
+    """Uploads a run's tables and figures to where its MLflow run keeps its files."""
     from safetensors.torch import load_file
 
-    from pipeline.measures import inference
     from pipeline.tracking import figures
     from pipeline.training import metrics
 
-    client.log_figure(run_id, figures.curves_figure(run.folder / "curves.csv"), "curves.png")
-    for name in ("curves.csv", "result.json"):
-        client.log_artifact(run_id, str(run.folder / name))
-    if not (run.folder / "weights.safetensors").exists():
-        return
-    images, labels = prepared.test(run.prepared)
-    counts = metrics.confusion(load_file(run.folder / "logits.safetensors")["logits"], labels)
-    classes = prepared.info(run.prepared).classes
-    client.log_figure(run_id, figures.confusion_figure(counts, classes), "confusion.png")
-    outputs = client.get_run(run_id).outputs
-    for half in outputs.model_outputs if outputs else []:  # of an attempt that was cut
-        client.delete_logged_model(half.model_id)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for table in ("curves.csv", "result.json"):
+            shutil.copy(run.folder / table, folder)
+        figures.curves_figure(run.folder / "curves.csv").savefig(folder / "curves.png")
+        if has_network(run):
+            _, labels = prepared.test(run.prepared)
+            counts = metrics.confusion(load_file(run.folder / "logits.safetensors")["logits"], labels)
+            classes = prepared.info(run.prepared).classes
+            figures.confusion_figure(counts, classes).savefig(folder / "confusion.png")
+        batches.upload(place, folder)
+
+
+def attach_network(client: MlflowClient, model: LoggedModel, run: LoggedRun) -> None:
+    """Uploads a run's network to its logged model."""
+    from pipeline.measures import inference
+
+    images, _ = prepared.test(run.prepared)
     network = inference.load(run.row, run.prepared, run.seed, run.folder / "weights.safetensors")
-    registry.log_model(run_id, network, images[:2].float(), classes)
+    registry.write_model(client, model, network, images[:2].float(), prepared.info(run.prepared).classes)

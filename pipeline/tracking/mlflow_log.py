@@ -13,6 +13,7 @@ import os
 import queue
 import signal
 import time
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -37,10 +38,13 @@ from pipeline.running.logbook import (
     tracking_uri,
 )
 from pipeline.text import one_line, redact
-from pipeline.tracking import attachments, labels, summary, tuning_log
+from pipeline.tracking import attachments, batches, labels, registry, summary, tuning_log
 
 FLUSH_SECONDS = 2.0
-"""Metrics are sent in batches this far apart: a call costs milliseconds, through a server tens of them."""
+"""Metrics are sent in batches at least this far apart."""
+
+FLUSH_SHARE = 50
+"""And this many times as far apart as it takes to send them, so that a slow server is asked less often."""
 
 
 def connect() -> MlflowClient:
@@ -81,16 +85,47 @@ def attempt(action: Any, *arguments: Any) -> str | None:
     return None
 
 
+@dataclass
+class _Going:
+    """An MLflow run that is being logged.
+
+    Args:
+        run_id: of it.
+        place: where it keeps its files.
+        others: runs of the same key, which it replaces once it is whole.
+        steps: epochs that MLflow has, also from before a kill.
+        waiting: metrics that are to be sent, by name and epoch.
+    """
+
+    run_id: str
+    place: str | None
+    others: list[str]
+    steps: set[int]
+    waiting: dict[tuple[str, int], Metric] = field(default_factory=dict)
+
+    def take(self, line: dict[str, Any], stamp: int) -> None:
+        """Lets a line of curves.csv wait."""
+        step = int(line["epoch"])
+        # The UI compares runs by the metric that came first.
+        names = sorted(line.keys() - {"epoch"}, key=lambda name: (not name.startswith("val_"), name))
+        self.waiting |= {(name, step): Metric(name, float(line[name]), stamp, step) for name in names}
+
+    def fresh(self) -> list[Metric]:
+        """The metrics that wait, which do so no more, but for epochs that MLflow has."""
+        found = [metric for metric in self.waiting.values() if metric.step not in self.steps]
+        self.steps |= {metric.step for metric in found}
+        self.waiting.clear()
+        return found
+
+
 class MlflowLog:
     """Logs runs to the present tracking store. Its methods are what `logbook.Tracker` sends."""
 
     def __init__(self) -> None:
         self._client: MlflowClient | None = None
         self._experiments: dict[str, str] = {}
-        self._open: dict[str, str] = {}
-        self._buffers: dict[str, dict[tuple[str, int], Metric]] = {}
-        self._steps: dict[str, set[int]] = {}  # epochs that MLflow has, also from before a kill
-        self._flushed = 0.0
+        self._open: dict[str, _Going] = {}
+        self._next = 0.0
 
     @property
     def client(self) -> MlflowClient:
@@ -100,57 +135,58 @@ class MlflowLog:
 
     def begin(self, run: LoggedRun) -> None:
         """Continues the run's MLflow run that a kill left open, or makes one."""
-        going = [found for found in self._find(run) if found.info.status in ("RUNNING", "KILLED")]
-        if going:
-            run_id = going[0].info.run_id
-            self.client.update_run(run_id, status="RUNNING")
-            self._steps[run.key] = {metric.step for metric in self.client.get_metric_history(run_id, "lr")}
-        else:
-            self._steps[run.key] = set()
-            name, tags = f"{run.name} seed {run.seed}", labels.tags(run)
-            run_id = self.client.create_run(self._experiment(run.study), tags=tags, run_name=name).info.run_id
+        found = self._find(run)
+        cut = next((one for one in found if one.info.status in ("RUNNING", "KILLED")), None)
+        steps: set[int] = set()
+        if cut:
+            self.client.update_run(cut.info.run_id, status="RUNNING")
+            steps = {metric.step for metric in self.client.get_metric_history(cut.info.run_id, "lr")}
+            for half in cut.outputs.model_outputs if cut.outputs else []:
+                self.client.delete_logged_model(half.model_id)
+        name, tags = f"{run.name} seed {run.seed}", labels.tags(run)
+        its = cut or self.client.create_run(self._experiment(run.study), tags=tags, run_name=name)
         # Again for a run that goes on: the server may have gone away after making it.
-        params = labels.params(run.row) | {"seed": str(run.seed)}
-        self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
-        self.client.log_inputs(run_id, datasets=[attachments.dataset(run)])
-        self._open[run.key] = run_id
-        self._buffers[run.key] = {}
+        batches.log(self.client, its.info.run_id, params=[Param(*each) for each in _params(run).items()])
+        self.client.log_inputs(its.info.run_id, datasets=[attachments.dataset(run)])
+        others = [one.info.run_id for one in found if one is not cut]
+        self._open[run.key] = _Going(its.info.run_id, its.info.artifact_uri, others, steps)
+        self._next = max(self._next, time.monotonic() + FLUSH_SECONDS)
 
     def epoch(self, run: LoggedRun, line: dict[str, Any], stamp: int) -> None:
-        """Takes a line of curves.csv, and sends those that wait."""
-        step = int(line["epoch"])
-        # The UI compares runs by the metric that came first.
-        names = sorted(line.keys() - {"epoch"}, key=lambda name: (not name.startswith("val_"), name))
-        values = {name: float(line[name]) for name in names}
-        self._buffers[run.key] |= {(key, step): Metric(key, value, stamp, step) for key, value in values.items()}
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            for key in self._open:
-                self._flush(key)
-            self._flushed = time.monotonic()
+        """Takes a line of curves.csv, and now and then sends those that wait."""
+        self._open[run.key].take(line, stamp)
+        before = time.monotonic()
+        if before >= self._next:
+            for going in self._open.values():
+                batches.log(self.client, going.run_id, going.fresh())
+            now = time.monotonic()
+            self._next = now + max(FLUSH_SECONDS, FLUSH_SHARE * (now - before))
 
     def end(self, run: LoggedRun, stamp: int) -> None:
         """Logs all that the run's folder holds, and closes its MLflow run."""
         if run.key not in self._open:
             self.begin(run)
-        run_id, result = self._open[run.key], store.result(run.folder)
+        going, result = self._open[run.key], store.result(run.folder)
         spent = cost.read(run.folder)
         with (run.folder / "curves.csv").open(newline="") as file:
             for line in csv.DictReader(file):
                 seconds = {"epoch_seconds": spent.epochs[line["epoch"]]} if line["epoch"] in spent.epochs else {}
-                self.epoch(run, line | seconds, stamp)
-        self._flush(run.key)
+                going.take(line | seconds, stamp)
+        model = None
+        if attachments.has_network(run):
+            model = registry.make_model(self.client, self._experiment(run.study), going.run_id, _params(run))
         numbers = {key: value for key, value in result.items() if isinstance(value, (int, float))} | spent.measured
         # Step 0, which is no epoch: for a metric of one step that is not 0 the UI draws a line of one point.
-        finals = [Metric(key, float(value), stamp, 0) for key, value in numbers.items()]
-        machine = [RunTag(key, value) for key, value in spent.machine.items()]
-        self.client.log_batch(run_id, metrics=finals, tags=machine)
-        attachments.attach(self.client, run_id, run)
-        if result["status"] == "failed":
-            self.client.set_tag(run_id, "reason", result["reason"])
-        self.client.set_terminated(run_id, "FINISHED" if result["status"] == "finished" else "FAILED")
-        for old in self._find(run):
-            if old.info.run_id != run_id:  # the same run, trained afresh, which replaces it
-                self.client.delete_run(old.info.run_id)
+        of_model = model.model_id if model else None
+        finals = [Metric(key, float(value), stamp, 0, model_id=of_model) for key, value in numbers.items()]
+        tags = spent.machine | ({"reason": result["reason"]} if result["status"] == "failed" else {})
+        batches.log(self.client, going.run_id, going.fresh() + finals, tags=[RunTag(*tag) for tag in tags.items()])
+        attachments.attach(going.place, run)
+        if model:
+            attachments.attach_network(self.client, model, run)
+        self.client.set_terminated(going.run_id, "FINISHED" if result["status"] == "finished" else "FAILED")
+        for other in going.others:  # the same run, trained afresh, which replaces it
+            self.client.delete_run(other)
         del self._open[run.key]
         run.mark("logged")
 
@@ -174,17 +210,9 @@ class MlflowLog:
 
     def close(self) -> None:
         """Marks the runs that were not ended."""
-        for key, run_id in self._open.items():
-            self._flush(key)
-            self.client.set_terminated(run_id, "KILLED")
-
-    def _flush(self, key: str) -> None:
-        """Sends the metrics of a run that wait, but for epochs that MLflow has."""
-        fresh = [metric for metric in self._buffers[key].values() if metric.step not in self._steps[key]]
-        for start in range(0, len(fresh), 1000):
-            self.client.log_batch(self._open[key], metrics=fresh[start : start + 1000])
-        self._steps[key] |= {metric.step for metric in fresh}
-        self._buffers[key].clear()
+        for going in self._open.values():
+            batches.log(self.client, going.run_id, going.fresh())
+            self.client.set_terminated(going.run_id, "KILLED")
 
     def _find(self, run: LoggedRun) -> list[Run]:
         """The MLflow runs of a row with a run's key, newest first."""
@@ -203,6 +231,10 @@ class MlflowLog:
                 raise MlflowException(f"no experiment {study}")
             self._experiments[study] = found.experiment_id
         return self._experiments[study]
+
+
+def _params(run: LoggedRun) -> dict[str, str]:
+    return labels.params(run.row) | {"seed": str(run.seed)}
 
 
 def run_tags(run_id: str) -> dict[str, str]:

@@ -6,17 +6,20 @@ A logged model has two faces. `mlflow.pytorch.load_model` gives the network, who
 
 import contextlib
 import io
-import sys
+import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.models.model import ModelInfo
+from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from pipeline.tracking import batches
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,33 +31,37 @@ CHAMPION = "champion"
 """The alias of the version that stands for a study now."""
 
 
-def log_model(run_id: str, network: "nn.Module", example: "Tensor", classes: list[str]) -> ModelInfo:
-    """Logs a network to an MLflow run.
+def make_model(client: MlflowClient, experiment: str, run_id: str, params: dict[str, str] | None = None) -> LoggedModel:
+    """The logged model of an MLflow run, still without its files: metrics can be logged for both at once."""
+    model = client.create_logged_model(experiment, "model", run_id, resolve_tags(), params)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return model
+
+
+def write_model(
+    client: MlflowClient, model: LoggedModel, network: "nn.Module", example: "Tensor", classes: list[str]
+) -> None:
+    """Uploads the files of a logged model, which is ready then.
+
+    `Model.log` of MLflow would do this and more: it asks for the whole history of each metric of the run.
 
     Args:
-        run_id: of the MLflow run; it is left FINISHED.
+        client: of the tracking store.
+        model: that `make_model` made.
         network: in test mode; takes pixels 0..255, N×C×H×W float32, and gives N×K logits.
         example: images for it, more than one: for one the exported graph would fix the batch size.
         classes: K names.
     """
-    # MLflow files a model under the experiment of the active run.
-    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+    about = Model(model.artifact_location, model.source_run_id, model_uuid=model.model_id, model_id=model.model_id)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Model.log(
-            artifact_path=None,
-            flavor=sys.modules[__name__],
-            name="model",
-            network=network,
-            example=example,
-            classes=classes,
-            validate_serving_input=False,  # it would load each model again
-        )
+        _save(Path(folder) / "model", about, network, example, classes)
+        batches.upload(model.artifact_location, Path(folder) / "model")
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
-def save_model(
-    path: str, mlflow_model: Model, network: "nn.Module", example: "Tensor", classes: list[str], **_: Any
-) -> None:
-    """Writes a model's folder; called by `Model.log`, which takes this file for a flavor of models."""
+def _save(path: Path, about: Model, network: "nn.Module", example: "Tensor", classes: list[str]) -> None:
+    """Writes a model's folder."""
     import torch
     from mlflow import pytorch  # imports Lightning
 
@@ -64,15 +71,15 @@ def save_model(
     outputs = Schema([ColSpec(DataType.float, name) for name in classes])
     pytorch.save_model(
         network,
-        path,
-        mlflow_model=mlflow_model,
+        str(path),
+        mlflow_model=about,
         signature=ModelSignature(Schema([images]), outputs),
         input_example=example.numpy(),
         code_paths=[str(PREDICTOR)],
         pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", f"mlflow=={mlflow.__version__}"],
     )
-    mlflow_model.flavors["python_function"]["loader_module"] = PREDICTOR.stem
-    mlflow_model.save(str(Path(path) / "MLmodel"))
+    about.flavors["python_function"]["loader_module"] = PREDICTOR.stem
+    about.save(str(path / "MLmodel"))
 
 
 def version_of(client: MlflowClient, name: str, weights: str) -> str | None:

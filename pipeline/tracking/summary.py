@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run, RunTag
 
 from pipeline import paths
 from pipeline.errors import UserError
@@ -20,7 +20,7 @@ from pipeline.findings.wording import number, percent
 from pipeline.images import prepared
 from pipeline.params.planned import PlannedStudy, read_study
 from pipeline.running import store
-from pipeline.tracking import group_colours, labels, registry, views
+from pipeline.tracking import batches, group_colours, labels, registry, views
 from pipeline.tracking.champion import Champion, champion
 from pipeline.tracking.cost_table import cost_table
 
@@ -66,7 +66,7 @@ def log(client: MlflowClient, experiment: str, study: str) -> None:
     report = paths.REPORTS / f"{study}.md"
     _attach(client, run_id, study)
     client.log_text(run_id, cost_table(groups, _current(client, experiment, groups)), "cost.md")
-    notes = [_champion(client, run_id, planned, group, len(groups) > 1) for group in groups]
+    notes = [_champion(client, experiment, run_id, planned, group, len(groups) > 1) for group in groups]
     text = "\n\n".join([*filter(None, notes), first_layer(report.read_text(encoding="utf-8"))])
     client.set_tag(run_id, "mlflow.note.content", clipped(text, LONGEST_NOTE))
     client.set_terminated(run_id, "FINISHED")
@@ -123,9 +123,8 @@ def _current(client: MlflowClient, experiment: str, groups: Groups) -> list[Run]
         if (row, known["key"]) in keys:
             current.append(run)
             wanted = {"current": labels.YES, "mlflow.runColor": colours[row], tag: row}
-        for key, value in wanted.items():
-            if known.get(key) != value:
-                client.set_tag(run.info.run_id, key, value)
+        changed = [RunTag(key, value) for key, value in wanted.items() if known.get(key) != value]
+        batches.log(client, run.info.run_id, tags=changed)
     return current
 
 
@@ -162,7 +161,7 @@ def _attach(client: MlflowClient, run_id: str, study: str) -> None:
 
 
 def _champion(
-    client: MlflowClient, run_id: str, planned: PlannedStudy, group: Sequence[Result], several: bool
+    client: MlflowClient, experiment: str, run_id: str, planned: PlannedStudy, group: Sequence[Result], several: bool
 ) -> str | None:
     """Registers the best network of a data set, unless it is registered; a sentence on it."""
     best = champion(group)
@@ -180,7 +179,8 @@ def _champion(
         data = paths.prepared(row.dataset)
         images, _ = prepared.test(data)
         network = inference.load(row, data, best.run.seed, weights)
-        model = registry.log_model(run_id, network, images[:2].float(), prepared.info(data).classes)
+        model = registry.make_model(client, experiment, run_id)
+        registry.write_model(client, model, network, images[:2].float(), prepared.info(data).classes)
         tags: dict[str, Any] = {"row": best.result.name, "seed": str(best.run.seed), "weights": digest}
         version = registry.register(client, name, model.model_id, about, tags)
     elif client.get_model_version(name, version).description != about:  # other rows came or went

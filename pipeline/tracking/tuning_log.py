@@ -9,7 +9,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from pipeline.params import space
 from pipeline.running import cost, store
 from pipeline.running.logbook import LoggedTrial
-from pipeline.tracking import labels
+from pipeline.tracking import batches, labels
 
 PARENT = "mlflow.parentRunId"
 
@@ -41,14 +41,15 @@ def _tuning_run(client: MlflowClient, experiment: str, trial: LoggedTrial) -> st
     a kill left going here under other keys end."""
     query = f"tags.stage = 'tune' and tags.row = '{trial.name}'"
     found = client.search_runs([experiment], query, order_by=["attributes.start_time"])
-    mine = [run.info.run_id for run in found if run.data.tags["key"] == trial.tuning]
+    mine = [run for run in found if run.data.tags["key"] == trial.tuning]
     for run in found:
         going_here = run.info.status == "RUNNING" and run.data.tags["home"] == labels.home()
-        if going_here and run.info.run_id not in mine:
+        if going_here and run not in mine:
             client.set_terminated(run.info.run_id, "KILLED")
     if mine:
-        client.update_run(mine[0], status="RUNNING")
-        return mine[0]
+        if mine[0].info.status != "RUNNING":
+            client.update_run(mine[0].info.run_id, status="RUNNING")
+        return mine[0].info.run_id
     tags = _tags(trial, "tune") | {"key": trial.tuning, "mlflow.source.name": f"tune@{trial.name}", **labels.commit()}
     run_id = client.create_run(experiment, tags=tags, run_name=f"{trial.name} tuning").info.run_id
     spec = trial.row.tuning.model_dump(exclude_none=True, exclude_defaults=False)
@@ -82,10 +83,8 @@ def _make_child(client: MlflowClient, experiment: str, parent: str, trial: Logge
     spent = cost.read(trial.path)
     numbers = {key: outcome[key] for key in ("score", "epochs", "images") if outcome[key] is not None}
     metrics += [Metric(key, float(value), stamp, 0) for key, value in (numbers | spent.measured).items()]
-    client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
-    for start in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics=metrics[start : start + 1000])
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in spent.machine.items()])
+    machine = [RunTag(key, value) for key, value in spent.machine.items()]
+    batches.log(client, run_id, metrics, [Param(key, value) for key, value in params.items()], machine)
     client.set_terminated(run_id, "FAILED" if outcome["state"] == "failed" else "FINISHED")
     return run_id
 

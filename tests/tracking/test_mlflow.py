@@ -1,6 +1,8 @@
 """A study as MLflow shows it: in a real store, a real server, a real browser, and served."""
 
 import contextlib
+import csv
+import dataclasses
 import json
 import os
 import re
@@ -17,9 +19,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 import torch
 from mlflow import MlflowClient, artifacts
-from mlflow.entities import Run
+from mlflow.entities import LoggedModelStatus, Run
 from playwright.sync_api import Error, Page, expect, sync_playwright
 from safetensors.torch import load_file
 
@@ -32,7 +35,7 @@ from pipeline.params.studies import Params
 from pipeline.running import cost, logbook, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.text import redact
-from pipeline.tracking import champion, group_colours, tracker, views
+from pipeline.tracking import champion, group_colours, mlflow_log, tracker, views
 from pipeline.tracking.mlflow_log import MlflowLog
 from pipeline.training import results, run
 
@@ -350,7 +353,8 @@ def served(study: Study) -> Iterator[tuple[str, str]]:
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "mlflow", *command, "--host", "127.0.0.1", "--port", str(port)],
-            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            env=environment, cwd=study.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         for port, command in commands.items()
     ]  # fmt: skip
@@ -370,6 +374,44 @@ def served(study: Study) -> Iterator[tuple[str, str]]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def test_a_run_needs_ten_requests_and_one_a_file(
+    study: Study, served: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: on a server that takes a second a request, a stage of short runs would log longer than it trains; or what
+    is saved would be missing from the run or its model."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", served[0])
+    asked: list[str] = []
+    send = requests.Session.send
+
+    def counted(session: requests.Session, request: requests.PreparedRequest, **how: Any) -> requests.Response:
+        asked.append(f"{request.method} {request.path_url.partition('?')[0]}")
+        return send(session, request, **how)
+
+    monkeypatch.setattr(mlflow_log, "FLUSH_SECONDS", 100)  # short, however slow this machine is
+    log, logged = MlflowLog(), dataclasses.replace(study.runs[0], study="elsewhere")
+    log.sweep("elsewhere", logged.name, set())  # makes the experiment
+    monkeypatch.setattr(requests.Session, "send", counted)
+    log.begin(logged)
+    with (logged.folder / "curves.csv").open(newline="") as file:
+        for line in csv.DictReader(file):
+            log.epoch(logged, line, tracker.now())
+    log.end(logged, tracker.now())
+    files = [request for request in asked if "/mlflow-artifacts/" in request]
+    assert len(files) == 4 + 8  # of the run and of its model
+    assert len(asked) - len(files) <= 10, asked
+
+    experiment = log.client.get_experiment_by_name("elsewhere")
+    assert experiment is not None
+    (there,) = log.client.search_runs([experiment.experiment_id])
+    (here,) = study.logged(f"tags.key = '{logged.key}' and tags.row = '{logged.name}'")
+    assert (there.data.metrics, there.data.params) == (here.data.metrics, here.data.params)
+    assert there.info.status == "FINISHED"
+    (model,) = log.client.search_logged_models([experiment.experiment_id])
+    finals = {name for name in here.data.metrics if name.startswith(("test_", "final_"))}
+    assert finals <= {metric.key for metric in model.metrics or []}
+    assert (model.params, model.status) == (here.data.params, LoggedModelStatus.READY)
 
 
 def _ask(address: str, body: str) -> Any:
