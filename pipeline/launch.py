@@ -11,10 +11,11 @@ stops nothing else. After a kill the same command resumes.
 import argparse
 import os
 import sys
+from contextlib import ExitStack
 
 from pipeline.errors import UserError, command
 from pipeline.params import planned
-from pipeline.running import stages
+from pipeline.running import stages, store
 from pipeline.running.pool import Engine, ThisMachine, train_rows
 from pipeline.tracking.tracker import Tracker
 
@@ -92,13 +93,18 @@ def _train(kind: str, targets: list[str], engine: Engine, quiet: bool) -> None:
         return
     if stale or not quiet:
         print(f"{len(stale)} of {len(trains)} rows to train", file=sys.stderr)
+    rows = {row: planned.read_row(row) for row in stale}
     with Tracker() as tracker:
-        problems = train_rows({row: planned.read_row(row) for row in stale}, engine, tracker)
-    done = {name: inputs for row, (name, inputs) in stale.items() if row not in problems}
+        problems = train_rows(rows, engine, tracker)
+    done = {row: entry for row, entry in stale.items() if row not in problems}
     if done:
         if not quiet:
             print(f"recording {len(done)} rows in dvc.lock", file=sys.stderr)
-        for name in stages.record(done):
+        with ExitStack() as locks:  # in one order, so that two do not wait for each other
+            for row in sorted(done):
+                locks.enter_context(store.held(store.row_lock(rows[row].row.study, row), f"training row {row}"))
+            changed = stages.record(dict(done.values()))
+        for name in changed:
             problems[name] = f"{name}: what it depends on has changed while it trained; launch again"
     for problem in problems.values():
         print(problem, file=sys.stderr)

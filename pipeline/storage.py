@@ -138,6 +138,21 @@ def set_aside(path: Path, aside: Path, damage: Damaged) -> None:
     print(f"{damage}; set aside as {paths.shown(aside)}, and done again", file=sys.stderr)
 
 
+def put_in_place(made: Path, target: Path) -> None:
+    """Puts a folder where an older one may be; one that has the same files with the same bytes is left as it is."""
+    if _files(made) == _files(target):
+        shutil.rmtree(made)
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made.replace(target)
+
+
+def _files(folder: Path) -> dict[Path, str]:
+    """The files of a folder, and of those below it, with their digests."""
+    return {path.relative_to(folder): _digest(path) for path in folder.rglob("*") if path.is_file()}
+
+
 def _own(path: Path, content: Mapping[str, Any]) -> dict[str, str]:
     text = json.dumps(_finite(dict(content)), sort_keys=True)
     return {path.name: hashlib.md5(text.encode()).hexdigest()}

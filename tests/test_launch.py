@@ -1,5 +1,6 @@
 """Many rows through one pool, with the real DVC, in a copy of the project."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -63,3 +64,35 @@ def test_killed_and_launched_again_it_ends_with_the_bytes_of_dvc_repro(tmp_path:
     del project.params["rows"]["bad"]
     project.write()
     assert project.repro("train")[0] == ["plan"]
+
+
+def test_two_launches_of_the_same_rows_end_well(tmp_path: Path) -> None:
+    """Broken: the second would write outputs anew while the first records them ("output does not exist"), or DVC would
+    refuse the stages that both run."""
+    project = Project(tmp_path)
+    project.params["rows"]["a"]["seeds"] = [0, 1, 2]
+    project.write()
+    command = [sys.executable, "-m", "pipeline.launch", "report@tiny"]
+    processes = [
+        subprocess.Popen(
+            command, cwd=tmp_path, env=project.environment(MLFLOW_TRACKING_URI=AWAY),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    seen: dict[str, set[int]] = {"a": set(), "b": set()}
+    try:
+        while any(process.poll() is None for process in processes):
+            time.sleep(0.02)
+            for row, inodes in seen.items():
+                with contextlib.suppress(FileNotFoundError):
+                    inodes.add((tmp_path / "runs" / "tiny" / row).stat().st_ino)
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    said = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
+    assert {row: len(inodes) for row, inodes in seen.items()} == {"a": 1, "b": 1}  # each was written once
+    assert set(locked(project)) == {"a", "b"}
+    assert project.repro("report@tiny", MLFLOW_TRACKING_URI=AWAY)[0] == []

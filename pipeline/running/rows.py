@@ -16,7 +16,7 @@ from pipeline.params.rows import Row
 from pipeline.running import store
 from pipeline.running.logbook import LoggedRun
 from pipeline.running.slots import gpus
-from pipeline.storage import write_json
+from pipeline.storage import put_in_place, write_json
 from pipeline.training import results
 from pipeline.training.devices import uses_gpu
 
@@ -65,13 +65,15 @@ class Training:
             write_json(run.folder / store.SPEC, store.run_spec(row, run.seed, **self._digests))
 
     def write(self) -> None:
-        """Writes the row's outputs. The run store holds all of its runs."""
+        """Writes the row's outputs, but where they stand there already: somebody may be reading or recording them. The
+        run store holds all of its runs."""
         folders = {run.seed: run.folder for run in self.runs}
         spec = self._digests | {"row": self.row.model_dump(exclude={"published"})}
-        target, draft = paths.RUNS / self.row.study / self.name, paths.RUNS / f".draft-{self.name}"
-        written = results.write(spec, folders, self._data, target, draft)
+        target, made = paths.RUNS / self.row.study / self.name, paths.RUNS / f".made-{self.name}"
+        written = results.write(spec, folders, self._data, made, paths.RUNS / f".draft-{self.name}")
         if planned.is_tuned(self.name):
-            shutil.copytree(paths.TUNED / self.name, target / "tuning")
+            shutil.copytree(paths.TUNED / self.name, made / "tuning")
+        put_in_place(made, target)
         self._attempt.complete()
         print(f"{self.name}: {summary(written)}", file=sys.stderr)
 

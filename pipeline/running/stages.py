@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import paths
 from pipeline.errors import UserError
+from pipeline.running import store
 from pipeline.text import one_line
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def record(done: Mapping[str, Inputs]) -> list[str]:
 
 
 def repro(targets: Sequence[str], quiet: bool = False) -> None:
-    """Runs `dvc repro`.
+    """Runs `dvc repro`, one at a time: of two, DVC would refuse the second as soon as they share a stage.
 
     Args:
         targets: names of stages; none for all.
@@ -96,9 +97,10 @@ def repro(targets: Sequence[str], quiet: bool = False) -> None:
     Raises:
         UserError: a stage failed; DVC has said why.
     """
-    words = [sys.executable, "-m", "dvc", "repro", *(["--quiet"] if quiet else []), *targets]
-    output = subprocess.DEVNULL if quiet else None
-    if subprocess.run(words, cwd=paths.ROOT, stdout=output, check=False).returncode:
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *(["--quiet"] if quiet else []), *targets]
+    with store.held("repro", "running stages of DVC"):
+        done = subprocess.run(command, cwd=paths.ROOT, stdout=subprocess.DEVNULL if quiet else None, check=False)
+    if done.returncode:
         raise UserError("dvc repro failed, see above")
 
 
