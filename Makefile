@@ -22,12 +22,15 @@ define locked
 endef
 
 $(INSTALLED): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || \
+	    { echo "error: no $(PYTHON) here; name a Python from 3.11, as in: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "error: $(PYTHON) is older than 3.11; name another, as in: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Installing into $(VENV): 6 GB, of which 4 GB are CUDA libraries"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(call locked,requirements.lock)
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pipeline.running.bookkeeping
 	@touch $@
 
 # What tests and checks need beside it: half a gigabyte, most of it Node.js and the driver of a browser.
@@ -87,20 +90,17 @@ bench-gpu: $(TOOLS) ## Measure a GPU and write reports/benchmarks/<gpu>.md
 	    >$@ 2>&1 || rm -f .bench-keras/bin/python
 
 ui: $(INSTALLED) ## Open the MLflow UI on http://127.0.0.1:5000
-	@pipeline/python -m pipeline.log --links http://127.0.0.1:$(PORT)
-	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/python -m mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
-	    --backend-store-uri sqlite:///$(CURDIR)/.mlflow/mlflow.db
+	@pipeline/python -m pipeline.ui --port "$(PORT)"
 
 serve: PORT = 5001
-serve: $(INSTALLED) ## Answer images with the best network of STUDY on http://127.0.0.1:5001
-	PATH=$(CURDIR)/$(BIN):$$PATH MLFLOW_TRACKING_URI=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/.mlflow/mlflow.db} \
-	    $(BIN)/python -m mlflow models serve -m models:/$(STUDY)@champion --env-manager local --host 127.0.0.1 --port $(PORT)
+serve: $(INSTALLED) ## Answer images with the best network of STUDY on http://127.0.0.1:5001, to try it
+	@pipeline/python -m pipeline.serve "$(STUDY)" --port "$(PORT)"
 
 dashboard: PORT = 8080
 dashboard: $(INSTALLED) ## Open optuna-dashboard on the tunings, on http://127.0.0.1:8080
 	@$(BIN)/python -c 'import optuna_dashboard' 2>/dev/null || \
 	    { echo "error: optuna-dashboard is not installed; run: $(BIN)/python -m pip install '.[dashboard]'" >&2; exit 1; }
-	$(BIN)/optuna-dashboard $${OPTUNA_STORAGE:-.store/optuna/journal.log} --port $(PORT)
+	$(BIN)/optuna-dashboard "$${OPTUNA_STORAGE:-.store/optuna/journal.log}" --port $(PORT)
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --quiet
 lock: ## Pin all dependencies anew (needs uv)

@@ -1,4 +1,4 @@
-"""Logs to MLflow what a stage could not, when its server was away; `--links` prints where each study is seen.
+"""Logs to MLflow what a stage could not, when its server was away.
 
 pipeline/python -m pipeline.log
 """
@@ -11,26 +11,15 @@ from typing import Any
 from pipeline.errors import UserError, command
 from pipeline.running.logbook import tracking_uri, unlogged, unlogged_studies, unlogged_trials
 from pipeline.text import redact
-from pipeline.tracking import views
-from pipeline.tracking.mlflow_log import MlflowLog, attempt, connect
+from pipeline.tracking.mlflow_log import MlflowLog, attempt
 from pipeline.tracking.tracker import now
 
 
 @command
 def main() -> None:
-    if len(sys.argv) == 3 and sys.argv[1] == "--links":
-        print_links(sys.argv[2])
-    elif len(sys.argv) == 1:
-        log_pending()
-    else:
-        raise UserError("usage: pipeline/python -m pipeline.log [--links ADDRESS]")
-
-
-def print_links(address: str) -> None:
-    """Prints where the MLflow server at an address shows the rows of each study side by side."""
-    for experiment in connect().search_experiments(order_by=["name"]):
-        if views.TAG + views.ROWS in experiment.tags:
-            print(f"{experiment.name}: {address}/{views.link(experiment.experiment_id)}")
+    if len(sys.argv) > 1:
+        raise UserError("usage: pipeline/python -m pipeline.log")
+    log_pending()
 
 
 def log_pending() -> None:

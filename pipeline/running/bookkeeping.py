@@ -21,16 +21,32 @@ from pipeline.storage import write_atomically
 WAIT_SECONDS = 10.0
 """Another DVC process that writes at this moment is waited for so long; it takes about a second."""
 
+WITHOUT_GIT = "# written by pipeline/running/bookkeeping.py\n[core]\n    no_scm = true\n"
+
 
 def mend() -> None:
-    """Keeps a copy of dvc.lock where it is whole, mends it and DVC's rwlock where they are not, and says so."""
+    """Keeps a copy of dvc.lock where it is whole, mends it and DVC's rwlock where they are not, lets DVC do without git
+    where there is none, and says so."""
     if paths.ROOT != paths.HOME:  # a queued experiment's copy of the project, which is made anew
         return
     try:
+        _tell_of_git(paths.ROOT / ".dvc" / "config.local")
         _mend_rwlock(paths.ROOT / ".dvc" / "tmp")
         _mend_lock(paths.ROOT / "dvc.lock", paths.STORE / "dvc.lock")
     except OSError as error:
         print(f"DVC's files were not looked at: {error}", file=sys.stderr)
+
+
+def _tell_of_git(config: Path) -> None:
+    """Tells DVC to do without git where the project was unpacked and not cloned, and with it again where there is
+    one."""
+    here = any((folder / ".git").exists() for folder in (paths.ROOT, *paths.ROOT.parents))
+    if here and config.exists() and config.read_text() == WITHOUT_GIT:
+        config.unlink()
+    elif not here and not config.exists():
+        config.parent.mkdir(exist_ok=True)
+        config.write_text(WITHOUT_GIT)
+        print("no git repository: all trains and reports; make verify and dvc exp need a clone", file=sys.stderr)
 
 
 def _mend_lock(lock: Path, kept: Path) -> None:

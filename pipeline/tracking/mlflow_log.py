@@ -2,9 +2,6 @@
 
 One experiment per study, one MLflow run per (row, seed), found again by its tag `key`: a run that
 resumes goes on in the MLflow run that it began.
-
-    pipeline/python -m pipeline.tracking                   logs what an earlier stage could not
-    pipeline/python -m pipeline.tracking --links ADDRESS   prints where a server shows each study
 """
 
 import contextlib

@@ -13,15 +13,18 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from ruamel.yaml import YAML
 from written import write_params
 
-from pipeline import plan
+from pipeline import paths, plan
 from pipeline.errors import UserError
+from pipeline.params import planned as the_plan
 from pipeline.params.complaints import reference
 from pipeline.params.planned import claims_of
 from pipeline.params.reading import read_params
 from pipeline.params.rows import Row
 from pipeline.params.studies import Params
+from pipeline.storage import write_atomically
 
 ROW = {
     "study": "s",
@@ -355,6 +358,23 @@ def test_a_full_disk_leaves_the_old_plan(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="No space left"):
         plan.write_plan(params, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == before
+
+
+def test_a_plan_is_whole_while_it_is_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: who predicts while `dvc repro` plans would be told that there is no such row."""
+    params = read_params()
+    monkeypatch.setattr(paths, "PLAN", tmp_path)
+    plan.write_plan(params, tmp_path)
+    rows = sorted(params.rows)[:3]
+
+    def watched(path: Path, content: bytes) -> None:
+        write_atomically(path, content)
+        assert [the_plan.read_row(row).row.epochs for row in rows] == [params.rows[row].epochs for row in rows]
+
+    monkeypatch.setattr(plan, "write_atomically", watched)
+    plan.write_plan(params, tmp_path)
+    outputs = YAML(typ="safe").load((paths.ROOT / "dvc.yaml").read_text())["stages"]["plan"]["outs"]
+    assert all(how == {"persist": True} for out in outputs for how in out.values())  # else DVC removes it first
 
 
 def test_defaults_and_presets_are_filled_in(tmp_path: Path) -> None:
