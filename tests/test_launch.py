@@ -70,9 +70,10 @@ def test_two_launches_of_the_same_rows_end_well(tmp_path: Path) -> None:
     """Broken: the second would write outputs anew while the first records them ("output does not exist"), or DVC would
     refuse the stages that both run."""
     project = Project(tmp_path)
+    del project.params["rows"]["d"], project.params["studies"]["other"]
     project.params["rows"]["a"]["seeds"] = [0, 1, 2]
     project.write()
-    command = [sys.executable, "-m", "pipeline.launch", "report@tiny"]
+    command = [sys.executable, "-m", "pipeline.launch", "train"]
     processes = [
         subprocess.Popen(
             command, cwd=tmp_path, env=project.environment(MLFLOW_TRACKING_URI=AWAY),
@@ -95,4 +96,3 @@ def test_two_launches_of_the_same_rows_end_well(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
     assert {row: len(inodes) for row, inodes in seen.items()} == {"a": 1, "b": 1}  # each was written once
     assert set(locked(project)) == {"a", "b"}
-    assert project.repro("report@tiny", MLFLOW_TRACKING_URI=AWAY)[0] == []
