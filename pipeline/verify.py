@@ -211,10 +211,11 @@ def conclude(found: Sequence[Agreement], notes: Sequence[str], target: Path) -> 
 @command
 def main() -> None:
     wanted = parse(sys.argv[1:])
+    head = git("rev-parse", "--short=12", "HEAD").strip()
     file = f"reports/{wanted.study}/{seed_table.FILE}"
     table = seed_table.read(committed(file, wanted.study), file)  # before anything trains
     chosen = part(table, wanted.study, wanted.rows, wanted.seeds)
-    target = paths.ROOT / ".verify" / git("rev-parse", "--short=12", "HEAD").strip()
+    target = paths.ROOT / ".verify" / head
     clone(target)
     if chosen == table:
         git("checkout", "--quiet", paths.PARAMS.name, folder=target)
