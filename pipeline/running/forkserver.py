@@ -30,6 +30,6 @@ def start(preload: str = "pipeline.training.run") -> ForkServerContext:
     arithmetic.settle()
     os.environ |= ENVIRONMENT
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([preload])
+    context.set_forkserver_preload(["pipeline.running.light", preload])
     forkserver.ensure_running()
     return context
