@@ -21,6 +21,15 @@ LAST_SECONDS = 180
 """A server that does not answer after this time, on a busy machine, does not answer."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def outermost() -> Iterator[None]:
+    """`make test` tells the makes that it starts what it was told itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
+            patch.delenv(name, raising=False)
+        yield
+
+
 def make(*words: str) -> list[str]:
     """The command line of a target, with the environment that runs the tests."""
     return ["make", "-o", ".venv/.installed", *words]
@@ -75,7 +84,7 @@ def free_port() -> str:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(outermost: None, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A launched study in a folder with spaces."""
     folder = tmp_path_factory.mktemp("somebody") / "my networks"
     folder.mkdir()
