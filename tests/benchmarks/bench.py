@@ -79,7 +79,7 @@ def keras_reason() -> str:
 
 def costs_section() -> list[str]:
     """Shares of a run that are not training."""
-    with forkserver.context().Pool(1, maxtasksperchild=1) as pool:  # one worker a run, as in a stage
+    with forkserver.start().Pool(1, maxtasksperchild=1) as pool:  # one worker a run, as in a stage
         measured = {name: pool.apply(costs.measure, (name, 128)) for name in ("bn", "both")}
     return [
         "## What a run costs besides training",

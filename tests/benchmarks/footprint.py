@@ -56,7 +56,7 @@ def start_up(repeats: int = 3) -> StartUp:
             "rows": {"tiny": TINY},
         }
         (folder / "params.yaml").write_text(json.dumps(params))
-        for stage in (["plan"], ["prepare", "digits"], ["code"]):
+        for stage in (["plan"], ["prepare", "digits"]):
             _stage(folder, *stage)
         fresh = []
         for _ in range(repeats + 1):

@@ -50,12 +50,12 @@ def _seconds(jobs: int, epochs: int) -> float:
     }
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for name in ("models", "pipeline", ".dvc"):
+        for name in ("models", "pipeline", "words", ".dvc"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("cache", "tmp", "__pycache__"))
         shutil.copy(ROOT / "dvc.yaml", folder)
         (folder / "params.yaml").write_text(json.dumps(params))
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-        _run(folder, "dvc", "repro", "code", "prepare@digits")
+        _run(folder, "dvc", "repro", "prepare@digits")
         began = time.perf_counter()
         _run(folder, "pipeline.launch", "train", "--jobs", str(jobs))
         return time.perf_counter() - began
