@@ -30,9 +30,10 @@ class StageProgress:
         # 80 columns hold the longest row names with this.
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(bar_width=14),
+            BarColumn(bar_width=9),
             TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {unit} {{task.fields[note]}}"),
             TimeRemainingColumn(compact=True),
+            TextColumn("left"),
         )
         self._bar = Progress(*columns, console=console, transient=True, disable=not self.terminal)
         self._task = self._bar.add_task(name, total=self.total, note="")

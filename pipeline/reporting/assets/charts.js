@@ -127,7 +127,7 @@ const curves = {
         data.diagonal ? Plot.line([[0, 0], [100, 100]], {stroke: "var(--quiet)", strokeDasharray: "4 4"}) : null,
         scale === "ratio" ? Plot.ruleY([1], {stroke: "var(--quiet)"}) : null,
         Plot.areaY(points.filter(({low}) => state.bands && typeof low === "number"),
-          {x: "x", y1: "low", y2: "high", z: "z", fill: stroke, fillOpacity: 0.16, clip: true}),
+          {x: "x", y1: "low", y2: "high", z: "z", fill: stroke, fillOpacity: 0.09, clip: true}),
         ...kinds.map((kind, dashes) => Plot.lineY(points.filter((point) => point.kind === kind),
           {...place, stroke, strokeWidth: 1.8, strokeDasharray: DASHES[dashes], clip: true})),
         data.diagonal || data.points ? Plot.dot(points, {...place, fill: stroke, r: ({share}) => 2 + Math.sqrt(share ?? 1)}) : null,
