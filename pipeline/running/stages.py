@@ -4,6 +4,7 @@ DVC's command `commit` reads and writes all of dvc.lock for each stage, which ta
 hundred rows. So this does what that command does, with DVC's objects, and writes dvc.lock once.
 """
 
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,12 +29,13 @@ Inputs = dict[str, str]
 
 @contextmanager
 def _project() -> Iterator["Repo"]:
-    """DVC's view of the project, while no other DVC process changes it."""
+    """DVC's view of the project, while no other DVC process changes it; its bars, one a file, are hidden."""
     from dvc.exceptions import DvcException
+    from dvc.logger import set_loggers_level
     from dvc.repo import Repo, lock_repo
 
     try:
-        with Repo(str(paths.ROOT), _wait_for_lock=True) as repo, lock_repo(repo):
+        with set_loggers_level(logging.CRITICAL), Repo(str(paths.ROOT), _wait_for_lock=True) as repo, lock_repo(repo):
             yield repo
     except DvcException as error:
         raise UserError(one_line(error)) from None
