@@ -35,7 +35,7 @@ class StageProgress:
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
         )
-        self._bar = Progress(*columns, console=console, transient=True, disable=not self.terminal)
+        self._bar = Progress(*columns, console=console, transient=True, disable=not self.terminal or not steps)
         self._task = self._bar.add_task(name, total=self.total, note="")
         self._spoke = time.monotonic()
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 WORDS = """\
 accuracy  test images recognized, %: mean of the runs ± half its 95 % interval
-loss      how surely it is wrong on test images (cross-entropy, nats): less is better
-gap       accuracy on training less validation images, points: much is learnt by heart
-runs      that finished, each with other weights, images, order and dropout masks"""
+loss      on test images (cross-entropy, nats): high where it is surely wrong
+gap       points of accuracy lost from training to validation images
+runs      that finished, each with other weights, images, order and masks"""
 
 
 def show(study: Study, groups: Groups, report: Path) -> None:
