@@ -7,7 +7,6 @@ waits `WAIT_SECONDS` for a server, whatever that does, and while it works it doe
 """
 
 import contextlib
-import math
 import queue
 import socket
 import sys
@@ -26,6 +25,10 @@ PORTS = {"http": 80, "https": 443}
 
 WAIT_SECONDS = 30.0
 """So long a stage that is over waits for a tracking server in all; a file of this machine's takes the time it takes."""
+
+
+QUIET_SECONDS = 5.0
+"""Then a line says that it waits."""
 
 
 class Tracker:
@@ -86,17 +89,17 @@ class Tracker:
         if self._pipe is None:
             return
         self._send("close")
-        deadline = time.monotonic() + (WAIT_SECONDS if _server() else math.inf)
-        problem = None
+        problem, quiet = None, min(QUIET_SECONDS, WAIT_SECONDS)
         try:
-            while not self._pipe.poll(min(5, max(0, deadline - time.monotonic()))):
-                if time.monotonic() >= deadline:
-                    problem = f"its server took more than {WAIT_SECONDS:g} s"
-                    self._process.kill()
-                    break
+            answered = self._pipe.poll(quiet)
+            if not answered:
                 print("logging to MLflow goes on", file=sys.stderr)
-            else:
+                answered = self._pipe.poll(WAIT_SECONDS - quiet if _server() else None)
+            if answered:
                 problem = self._pipe.recv()
+            else:
+                problem = f"its server took more than {WAIT_SECONDS:g} s"
+                self._process.kill()
         except (EOFError, OSError):
             problem = "the process that logs has ended"
         self._process.join()
