@@ -108,14 +108,17 @@ def study(folder: Path, *emulator: str) -> str:
     # The real interpreter: qemu cannot follow a virtual environment's link to it, which is what makes it one.
     python = [str(Path(sys.executable).resolve()), "-X", "faulthandler"]
     environment = os.environ | {"PYTHONPATH": f"{folder}:{sysconfig.get_path('purelib')}", "OMP_NUM_THREADS": "1"}
-    for _ in range(STARTS if emulator else 1):
+    left = STARTS if emulator else 1
+    while True:
+        left -= 1
         done = subprocess.run(
             [*emulator, *python, str(ROOT / "tests" / "emulated_study.py")],
             cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
-        if done.returncode != -signal.SIGSEGV:
-            break
-    return done.stderr[-3000:] or f"exit status {done.returncode}" if done.returncode else ""
+        if done.returncode == 0:
+            return ""
+        if done.returncode != -signal.SIGSEGV or not left:
+            return done.stderr[-3000:] or f"exit status {done.returncode}"
 
 
 def digests(folder: Path) -> dict[str, str]:
