@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.errors import UserError, command
+from pipeline.errors import UserError, command, positive
 from pipeline.images import prepared
 from pipeline.params import planned
 from pipeline.running import code, cost, parcels, store, workers
@@ -41,7 +41,7 @@ class Over(Exception):
 
 
 @contextmanager
-def limited(minutes: float | None) -> Iterator[None]:
+def limited(minutes: int | None) -> Iterator[None]:
     """Raises Over after so many minutes."""
 
     def stop(*_: object) -> None:
@@ -126,8 +126,8 @@ def save(wanted: dict[Path, tuple[str, Task]], target: Path) -> int:
 @command
 def main() -> None:
     parser = argparse.ArgumentParser(description="Trains the runs of a bundle, the most wanted first")
-    parser.add_argument("--minutes", type=float, help="stop after so long; without it, when all is trained")
-    parser.add_argument("--jobs", type=int, help="runs side by side; one per core or GPU without it")
+    parser.add_argument("--minutes", type=positive, help="stop after so long; without it, when all is trained")
+    parser.add_argument("--jobs", type=positive, help="runs side by side; one per core or GPU without it")
     parser.add_argument("--output", type=Path, default=Path("results.tar"), help="the file to write")
     arguments = parser.parse_args()
     manifest = json.loads((paths.ROOT / parcels.MANIFEST).read_bytes())

@@ -1,5 +1,6 @@
 """What the user did wrong, in one line; everything else is a bug and keeps its traceback."""
 
+import argparse
 import errno
 import functools
 import os
@@ -24,6 +25,13 @@ def of_the_disk(error: OSError) -> str | None:
         return None
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{os.strerror(error.errno).lower()}; what was there is kept, and the next start goes on"
+
+
+def positive(word: str) -> int:
+    """A number of things of the command line, as a type of argparse."""
+    if not word.isdecimal() or not int(word):
+        raise argparse.ArgumentTypeError(f"found '{word}'; a whole number, 1 or more")
+    return int(word)
 
 
 def command(main: Callable[P, None]) -> Callable[P, None]:

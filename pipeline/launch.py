@@ -13,7 +13,7 @@ import os
 import sys
 from contextlib import ExitStack
 
-from pipeline.errors import UserError, command
+from pipeline.errors import UserError, command, positive
 from pipeline.params import planned
 from pipeline.running import stages, store
 from pipeline.running.pool import Engine, ThisMachine, train_rows
@@ -34,7 +34,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.launch", description=WHAT)
     parser.add_argument("targets", nargs="*", help="stages, as `dvc repro` takes them; none for all")
-    parser.add_argument("--jobs", type=_positive, help="runs side by side here; else one per core or GPU")
+    parser.add_argument("--jobs", type=positive, help="runs side by side here; else one per core or GPU")
     parser.add_argument("--quiet", action="store_true", help="hide what DVC and its stages tell of themselves")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="where runs are trained")
     ray = parser.add_argument_group("with --engine ray")
@@ -42,12 +42,6 @@ def parse(words: list[str]) -> argparse.Namespace:
     ray.add_argument("--num-cpus", type=float, default=1.0, help="CPUs that one device of a run reserves")
     ray.add_argument("--num-gpus", type=float, default=0.0, help="GPUs that one device of a run reserves, such as 0.25")
     return parser.parse_args(words)
-
-
-def _positive(word: str) -> int:
-    if not word.isdecimal() or not int(word):
-        raise argparse.ArgumentTypeError(f"found '{word}'; a number of runs, 1 or more")
-    return int(word)
 
 
 def make_engine(arguments: argparse.Namespace) -> Engine:

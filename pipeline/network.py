@@ -13,7 +13,7 @@ from torch import nn
 
 from models import PRESETS, Backbone, Norm, Sentence, SentenceError, build
 from pipeline import paths
-from pipeline.errors import UserError, command
+from pipeline.errors import UserError, command, positive
 from pipeline.images import prepared
 from pipeline.params import vocabulary
 from pipeline.params.reading import read_params
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--dropout", type=float, default=0.5, help="rate of a sentence (default: %(default)s)")
     parser.add_argument("--activation", default="relu", help="`act` of a sentence (default: %(default)s)")
     parser.add_argument("--image", help="channels×height×width (default: a row's data once prepared, else 3x32x32)")
-    parser.add_argument("--classes", type=int, default=10, help="number of classes (default: %(default)s)")
+    parser.add_argument("--classes", type=positive, default=10, help="number of classes (default: %(default)s)")
     options = parser.parse_args()
     vocabulary.words()
     try:

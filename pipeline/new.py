@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from pipeline import paths
-from pipeline.errors import UserError, command
+from pipeline.errors import UserError, command, positive
 from pipeline.findings.answers import may_be_best
 from pipeline.findings.decisions import level
 from pipeline.findings.measured import load as load_results
@@ -79,15 +79,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--like", default="quickstart", help="the study whose rows are taken")
     parser.add_argument("--name", help="of the study and its data set; else that of the images")
     parser.add_argument("--rows", help="those of the study's rows that are wanted; else all")
-    parser.add_argument("--seeds", type=_positive, default=5, help="how many (default: %(default)s)")
-    parser.add_argument("--size", type=_positive, help=f"pixels; else their own up to {LARGE}, or {SMALL} or {LARGE}")
+    parser.add_argument("--seeds", type=positive, default=5, help="how many (default: %(default)s)")
+    parser.add_argument("--size", type=positive, help=f"pixels; else their own up to {LARGE}, or {SMALL} or {LARGE}")
     return parser.parse_args(words)
-
-
-def _positive(word: str) -> int:
-    if not word.isdecimal() or not int(word):
-        raise argparse.ArgumentTypeError(f"found '{word}'; a whole number, 1 or more")
-    return int(word)
 
 
 def named(wanted: argparse.Namespace, params: Params) -> str:

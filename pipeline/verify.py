@@ -28,7 +28,8 @@ from pipeline import paths
 from pipeline.errors import UserError, command
 from pipeline.findings import measured, seed_table
 from pipeline.findings.agreement import Agreement, Level, agree
-from pipeline.params.planned import PlannedStudy
+from pipeline.params.planned import PlannedStudy, train_stage
+from pipeline.params.rows import TunedRow
 from pipeline.running import environment
 from pipeline.text import nearest
 
@@ -133,7 +134,7 @@ def narrow(target: Path, wanted: seed_table.Table) -> list[str]:
         params[kinds[row]][row]["seeds"] = list(runs)
     with file.open("w", encoding="utf-8") as stream:
         yaml.dump(params, stream)
-    return [f"{'train' if kinds[row] == 'rows' else 'train-tuned'}@{row}" for row in wanted]
+    return [train_stage(row, kinds[row] == "tuned") for row in wanted]
 
 
 def stages(lock: str) -> Lock:
@@ -175,12 +176,18 @@ def show(found: Sequence[Agreement], notes: Iterable[str]) -> None:
         console.print(note)
 
 
+def planned_study(study: str, target: Path) -> PlannedStudy:
+    """What the clone has planned."""
+    return PlannedStudy.model_validate_json((target / "plan" / "studies" / f"{study}.json").read_bytes())
+
+
 def compare(study: str, target: Path) -> list[Agreement]:
     """Compares all that the clone has trained with HEAD, and prints it."""
     file, report = f"reports/{study}/{seed_table.FILE}", f"reports/{study}.md"
     old, new = (seed_table.read(text, file) for text in (committed(file, study), (target / file).read_text("utf-8")))
     before, after = (stages(text) for text in (committed("dvc.lock", study), (target / "dvc.lock").read_text("utf-8")))
-    trained = {row: f"train-tuned@{row}" if f"train-tuned@{row}" in after else f"train@{row}" for row in new}
+    rows = planned_study(study, target).rows
+    trained = {row: train_stage(row, isinstance(rows[row], TunedRow)) for row in new}
     found = agree(old, new, {row: same_outputs(stage, before, after) for row, stage in trained.items()})
     same_report = committed(report, study) == (target / report).read_text("utf-8")
     notes = [f"{report}: {'the same bytes' if same_report else 'other bytes'}"]
@@ -192,7 +199,7 @@ def compare(study: str, target: Path) -> list[Agreement]:
 
 def compare_part(study: str, target: Path, wanted: seed_table.Table) -> list[Agreement]:
     """Compares a part of a study that the clone has trained with HEAD, and prints it."""
-    planned = PlannedStudy.model_validate_json((target / "plan" / "studies" / f"{study}.json").read_bytes())
+    planned = planned_study(study, target)
     rows = {row: planned.rows[row] for row in wanted}
     groups = measured.load(planned.model_copy(update={"rows": rows}), target / "runs" / study)
     found = agree(wanted, seed_table.of(result for group in groups for result in group), {})

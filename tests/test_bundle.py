@@ -15,6 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from test_pipeline import BASE, Project
 
+from pipeline import bundle, elsewhere
+
 ALLOWED = ("torch", "pytorch-lightning", "safetensors", "numpy", "pydantic")
 STUDIES = {"tiny": {"title": "Tiny", "question": "?"}}
 ROWS = {"long": BASE | {"epochs": 60, "each": "conv bn act drop"}, "short": BASE | {"seeds": [0, 1]}}
@@ -56,13 +58,23 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_bundle_says_what_is_missing(tmp_path: Path) -> None:
     """Broken: a fresh notebook would answer with a traceback."""
-    from pipeline import bundle
-
     (tmp_path / "__main__.py").write_text(bundle.START)
     done = subprocess.run([sys.executable, "-S", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: missing here: torch, pytorch-lightning, safetensors, numpy, pydantic")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--jobs", "--minutes"])
+@pytest.mark.parametrize("word", ["0", "-1", "1.5", "all", "inf", ""])
+def test_a_bundle_takes_whole_numbers_alone(
+    option: str, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Broken: `--jobs -1` would start no run and end, and `--minutes 0` never stop."""
+    monkeypatch.setattr("sys.argv", ["vgg2.pyz", f"{option}={word}"])
+    with pytest.raises(SystemExit):
+        elsewhere.main()
+    assert f"argument {option}: found '{word}'; a whole number, 1 or more" in capsys.readouterr().err
 
 
 def test_a_bundle_gives_the_bytes_of_repro(bare: Path, tmp_path: Path) -> None:

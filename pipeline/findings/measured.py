@@ -17,7 +17,7 @@ from pipeline.findings.diagnosed import Diagnosed
 from pipeline.findings.predictions import Predictions
 from pipeline.findings.stats import Estimate, mean_interval
 from pipeline.images import prepared
-from pipeline.params.planned import PlannedStudy
+from pipeline.params.planned import PlannedStudy, train_stage
 from pipeline.params.quantities import LEARNS, Quantity, of_column
 from pipeline.params.rows import Row, TunedRow
 from pipeline.tuning import tuned
@@ -110,7 +110,7 @@ class Result:
     @property
     def stage(self) -> str:
         """What DVC calls the stage that trained the row."""
-        return f"train-tuned@{self.name}" if self.tuning else f"train@{self.name}"
+        return train_stage(self.name, bool(self.tuning))
 
     @property
     def failures(self) -> list[Run]:

@@ -11,9 +11,6 @@ WEIGHTS = 10**9
 VALUES = 10**10
 """40 GB in float32: outputs of the convolutions for one batch."""
 
-BYTES = 2**34
-"""16 GiB of prepared images."""
-
 
 def check_row(key: str, row: Row, dataset: Dataset) -> None:
     """Raises a Fault for a network that is too large, for images of the data set as far as their shape is known."""
@@ -36,7 +33,9 @@ def check_row(key: str, row: Row, dataset: Dataset) -> None:
 
 
 def check_dataset(key: str, dataset: Dataset) -> None:
-    """Raises a Fault for a size at which a data set of known images is too large."""
+    """Raises a Fault for a size at which a data set of known images is too large; of others it is seen when they are
+    read."""
     images, channels, side = dataset.shape()
-    if (size := images * channels * side**2) > BYTES:
-        raise Fault(f"{key}.size", f"{dataset.size}; {images:,} images of it are {size:,} bytes, {BYTES:,} at most")
+    if dataset.size and (gib := images * channels * side**2 / 2**30) > dataset.max_gib:
+        most = f"{gib:,.1f} GiB of pixels, and max_gib is {dataset.max_gib:g}"
+        raise Fault(f"{key}.size", f"{dataset.size}, which makes {most}")

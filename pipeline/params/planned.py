@@ -86,9 +86,10 @@ def key(name: str) -> str:
     return f"tuned.{name}" if is_tuned(name) else f"rows.{name}"
 
 
-def train_stage(name: str) -> str:
-    """What DVC calls the stage that trains the row of that name."""
-    return f"train-tuned@{name}" if is_tuned(name) else f"train@{name}"
+def train_stage(name: str, tuned: bool | None = None) -> str:
+    """What DVC calls the stage that trains the row of that name; `tuned` is asked of the plan where nobody says it."""
+    tuned = is_tuned(name) if tuned is None else tuned
+    return f"train-tuned@{name}" if tuned else f"train@{name}"
 
 
 def read_tuned(name: str) -> PlannedTuning:

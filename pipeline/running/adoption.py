@@ -16,8 +16,7 @@ from safetensors.numpy import load_file
 
 from pipeline import paths
 from pipeline.params.rows import Row
-from pipeline.progress import StageProgress
-from pipeline.running import store, workers
+from pipeline.running import beside, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.running.pool import Engine
 from pipeline.running.workers import Task
@@ -84,24 +83,13 @@ def _kind(row: Row) -> tuple[object, ...]:
 def differences(chosen: Sequence[Candidate], engine: Engine) -> list[str]:
     """Trains runs again; a line for each that did not come out the same to the byte."""
     by_folder = {candidate.again: candidate for candidate in chosen}
-    for folder in by_folder:
+    tasks = {}
+    for folder, candidate in by_folder.items():
         store.clear(folder)
-    problems = []
-    steps = {folder: candidate.run.row.epochs for folder, candidate in by_folder.items()}
-    tasks = [Task(one.run.row, one.run.seed, one.run.prepared, folder) for folder, one in by_folder.items()]
-    with StageProgress(f"{len(chosen)} runs again", steps, "epochs") as progress:
-        for event in engine.do_all(tasks):
-            candidate = by_folder[event.task.folder]
-            who = f"{candidate.run.name} seed {candidate.run.seed}"
-            if event.kind == "report":
-                progress.step(event.task.folder, int(event.content["epoch"]["epoch"]), who)
-            elif event.kind == "end":
-                difference = _difference(candidate.folder, candidate.again)
-                progress.end(event.task.folder, f"{who}: {difference or 'the same'}")
-                problems += [f"{who}: {difference}"] if difference else []
-            elif event.kind in ("crash", "killed"):
-                problems.append(f"{who}: {workers.last_words(event)}")
-    return problems
+        run = candidate.run
+        tasks[f"{run.name} seed {run.seed}"] = Task(run.row, run.seed, run.prepared, folder)
+    title = f"{len(chosen)} runs again"
+    return beside.do_all(title, tasks, engine, lambda folder: _difference(by_folder[folder].folder, folder))
 
 
 def _difference(old: Path, new: Path) -> str | None:

@@ -1,6 +1,7 @@
-"""Runs beside a study: trained and kept in the run store like all others, for no output of DVC and no log."""
+"""Runs beside a study: trained with a bar, for no output of DVC and no log."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from pipeline.errors import UserError
 from pipeline.progress import StageProgress
@@ -12,7 +13,7 @@ from pipeline.storage import write_json
 
 
 def train(title: str, runs: Sequence[LoggedRun], engine: Engine) -> None:
-    """Trains what the run store lacks.
+    """Trains what the run store lacks, which keeps it.
 
     Args:
         title: of the progress.
@@ -26,17 +27,35 @@ def train(title: str, runs: Sequence[LoggedRun], engine: Engine) -> None:
     for folder, run in missing.items():
         engine.check(run.name, run.row)
         write_json(folder / store.SPEC, store.run_spec(run.row, run.seed, run.data, run.code))
-    tasks = [Task(run.row, run.seed, run.prepared, folder) for folder, run in missing.items()]
-    crashes = []
-    with StageProgress(title, {folder: run.row.epochs for folder, run in missing.items()}, "epochs") as progress:
-        for event in engine.do_all(tasks):
+    tasks = {f"seed {run.seed}": Task(run.row, run.seed, run.prepared, folder) for folder, run in missing.items()}
+    if crashes := do_all(title, tasks, engine):
+        raise UserError(f"{title}: {len(crashes)} of {len(runs)} runs crashed; the first: {crashes[0]}")
+
+
+def do_all(
+    title: str, tasks: Mapping[str, Task], engine: Engine, complaint: Callable[[Path], str | None] = lambda folder: None
+) -> list[str]:
+    """Does tasks with a bar.
+
+    Args:
+        title: of the progress.
+        tasks: by what the bar calls them.
+        engine: where.
+        complaint: what is wrong with a run that is over, by its folder.
+
+    Returns:
+        What is wrong or crashed, a line each.
+    """
+    problems: list[str] = []
+    names = {task.folder: name for name, task in tasks.items()}
+    with StageProgress(title, {task.folder: task.row.epochs for task in tasks.values()}, "epochs") as progress:
+        for event in engine.do_all(tasks.values()):
             folder = event.task.folder
             if event.kind == "report":
                 line = event.content["epoch"]
-                progress.step(folder, int(line["epoch"]), f"seed {event.task.seed} val {line['val_accuracy']:.3f}")
-            elif event.kind == "end":
+                progress.step(folder, int(line["epoch"]), f"{names[folder]} val {line['val_accuracy']:.3f}")
+            elif event.kind in ("end", "crash", "killed"):
+                problem = complaint(folder) if event.kind == "end" else workers.last_words(event)
                 progress.end(folder)
-            elif event.kind in ("crash", "killed"):
-                crashes.append(f"seed {event.task.seed}: {workers.last_words(event)}")
-    if crashes:
-        raise UserError(f"{title}: {len(crashes)} of {len(runs)} runs crashed; the first: {crashes[0]}")
+                problems += [f"{names[folder]}: {problem}"] if problem else []
+    return problems

@@ -161,6 +161,10 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
         top(datasets={"d": {"source": "digits", "size": 100000}}),
         ["datasets.d.size: found 100000", "less than or equal to 4096"],
     ),
+    "more pixels than are let into memory": (
+        top(datasets={"d": {"source": "digits", "size": 4096}}),
+        ["datasets.d.size: 4096, which makes 28.1 GiB of pixels, and max_gib is 2"],
+    ),
     "a path without end": (
         top(datasets={"d": {"source": "folder", "path": "a/" * 2500}}),
         ["datasets.d.path: found 'a/a/", "at most 4096"],
