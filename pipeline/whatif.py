@@ -145,8 +145,9 @@ def comparison(before: Result, after: Result) -> str:
         differences[column] = found
         shown = [interval(mean, digits, scale) for mean in means] + [interval(found, digits, scale, sign=True)]
         lines.append(f"{label:24}" + "".join(f"{text:>16}" for text in shown))
-    failed = [f"{len(after.failures)} of {len(after.runs)} runs failed: {after.failures[0].failure}"]
-    return "\n".join([*lines, *(failed if after.failures else []), "", _verdict(differences["final_val_accuracy"])])
+    if after.failures:
+        lines.append(f"{len(after.failures)} of {len(after.runs)} runs failed: {after.failures[0].failure}")
+    return "\n".join([*lines, "", _verdict(differences["final_val_accuracy"])])
 
 
 def _by_seed(result: Result, column: str) -> Mapping[int, float]:

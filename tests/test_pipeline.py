@@ -201,6 +201,15 @@ def test_anyones_picture_is_classified(project: Project) -> None:
     assert entry["probabilities"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_value_is_tried_beside_the_study(project: Project) -> None:
+    """Broken: `make try` would end in a traceback, or change params.yaml, the study's outputs, or what DVC recorded."""
+    before = (project.folder / "params.yaml").read_bytes(), project.outputs(), project.lock()
+    printed = project.run("pipeline.whatif", "a", "optimizer.lr=0.02")
+    assert "a with optimizer.lr=0.02, 1 seeds each" in printed
+    assert "test accuracy, %" in printed
+    assert before == ((project.folder / "params.yaml").read_bytes(), project.outputs(), project.lock())
+
+
 def test_a_new_seed_trains_alone(project: Project) -> None:
     """Broken: adding seeds until a claim is decided would train everything again."""
     project.params["rows"]["b"]["seeds"] = [0, 1]
