@@ -10,30 +10,25 @@ not apply. Runs are measured side by side, each once: the run store keeps the me
 the code of this stage, so that a new row or a kill costs nothing that was done.
 """
 
-if __name__ == "__main__":
-    from pipeline.running import forkserver
-
-    forkserver.start()  # first: it imports what workers need while this process imports what it needs
-
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import paths
 from pipeline.errors import UserError, command
 from pipeline.findings import measured
-from pipeline.measures import diagnosis
-from pipeline.measures.diagnosis import Diagnosis
-from pipeline.measures.shift import QUANTILES
 from pipeline.params import planned
 from pipeline.params.rows import Row, Trainer
 from pipeline.progress import StageProgress
-from pipeline.running import store, workers
+from pipeline.running import forkserver, store, workers
 from pipeline.storage import write_csv
+
+if TYPE_CHECKING:
+    from pipeline.measures.diagnosis import Diagnosis  # torch, which a study that is measured does not need
 
 STATISTICS, MODES = ("before", "moving", "exact"), ("eval", "train")
 SCORES = [(split, how) for split in ("val", "test") for how in STATISTICS] + [("train", how) for how in MODES]
@@ -46,7 +41,7 @@ RUNS = (
 
 LAYERS = (
     *("row", "seed", "layer", "channels", "moving", "real", "ratio", "shift", "ratio_alone"),
-    *(f"q{round(100 * q):02}" for q in QUANTILES),
+    *("q05", "q25", "q50", "q75", "q95"),
     *("case", "predicted", "predicted_by_input"),
 )
 """Columns of layers.csv."""
@@ -54,11 +49,32 @@ LAYERS = (
 
 @dataclass(frozen=True)
 class Trained:
-    """A run of a study: what failed, or what there is to diagnose."""
+    """A run of a study: what failed, or what there is to diagnose.
 
-    name: str
+    Args:
+        result: of its row.
+        run: its line of seeds.csv.
+        folder: where the run store keeps its measures; None of one that failed.
+    """
+
+    result: measured.Result
     run: measured.Run
-    task: Diagnosis | None
+    folder: Path | None
+
+    @property
+    def weights(self) -> Path:
+        """The weights that it kept."""
+        return self.result.folder / "weights" / f"seed-{self.run.seed}.safetensors"
+
+    def task(self) -> "Diagnosis":
+        """What is to be done to measure it."""
+        from pipeline.measures.diagnosis import Diagnosis
+
+        row = self.result.row
+        assert self.folder
+        return Diagnosis(
+            _on_one_device(row), self.run.seed, paths.prepared(row.dataset), self.folder, self.weights, row
+        )
 
 
 @command
@@ -80,47 +96,39 @@ def diagnose_study(study: planned.PlannedStudy) -> None:
     results = {result.name: result for group in groups for result in group}
     for group in groups:
         store.checked_data(group[0].row.dataset, {result.name: result.spec["data"] for result in group})
-    trained = [one for name in study.rows for one in _trained(results[name], study.code[name])]
-    tasks = {one.task.folder: one.task for one in trained if one.task}
+    trained = [_trained(results[name], run, study.code[name]) for name in study.rows for run in results[name].runs]
+    finished = {one.folder: one for one in trained if one.folder}  # rows that are the same network share their measures
     attempt = store.Attempt("studies", study.name)
     if store.is_forced(os.environ.get("DVC_STAGE"), attempt):
-        for folder in tasks:
+        for folder in finished:
             store.clear(folder)
     attempt.begin()
-    missing = [task for folder, task in tasks.items() if store.sound(folder) is None]
+    missing = [one for folder, one in finished.items() if store.sound(folder) is None]
     if crashes := _measure(study.name, missing):
-        raise UserError(f"{study.name}: {len(crashes)} of {len(tasks)} runs not diagnosed; the first: {crashes[0]}")
+        raise UserError(f"{study.name}: {len(crashes)} of {len(finished)} runs not diagnosed; the first: {crashes[0]}")
     _write(trained, paths.DIAGNOSIS / study.name, paths.DIAGNOSIS / f".draft-{study.name}")
     attempt.complete()
-    print(f"{study.name}: {len(tasks)} runs diagnosed, {len(missing)} of them just now", file=sys.stderr)
+    print(f"{study.name}: {len(finished)} runs diagnosed, {len(missing)} of them just now", file=sys.stderr)
 
 
-def _trained(result: measured.Result, code: str) -> list[Trained]:
-    """The runs of a row, in the order of its seeds.
+def _trained(result: measured.Result, run: measured.Run, code: str) -> Trained:
+    """A run of a row.
 
     Args:
         result: of the row.
+        run: of its runs.
         code: digest of what measures it.
     """
-    row, folder = result.row, paths.prepared(result.row.dataset)
-    tasks: dict[int, Diagnosis] = {}
-    for run in result.runs:
-        if run.failure is None:
-            weights = result.folder / "weights" / f"seed-{run.seed}.safetensors"
-            spec = store.run_spec(row, run.seed, result.spec["data"], code) | {
-                "weights": _weights_digest(weights, result.stage)
-            }
-            place = store.run_folder(store.run_key(spec), "diagnoses")
-            tasks[run.seed] = Diagnosis(_on_one_device(row), run.seed, folder, place, weights, row)
-    return [Trained(result.name, run, tasks.get(run.seed)) for run in result.runs]
-
-
-def _weights_digest(weights: Path, stage: str) -> str:
+    trained = Trained(result, run, None)
+    if run.failure is not None:
+        return trained
     try:
-        return store.digest(weights)
+        weights = store.digest(trained.weights)
     except FileNotFoundError:
-        missing = f"{paths.shown(weights)}: missing"
-        raise UserError(f"{missing}; run '.venv/bin/dvc checkout --force {stage}'") from None
+        missing = f"{paths.shown(trained.weights)}: missing"
+        raise UserError(f"{missing}; run '.venv/bin/dvc checkout --force {result.stage}'") from None
+    spec = store.run_spec(result.row, run.seed, result.spec["data"], code) | {"weights": weights}
+    return Trained(result, run, store.run_folder(store.run_key(spec), "diagnoses"))
 
 
 def _on_one_device(row: Row) -> Row:
@@ -128,18 +136,24 @@ def _on_one_device(row: Row) -> Row:
     return row.model_copy(update={"trainer": Trainer.model_validate(kept)})
 
 
-def _measure(study: str, tasks: Sequence[Diagnosis]) -> list[str]:
-    """Works off the tasks; the last lines of the errors of those that crashed."""
+def _measure(study: str, missing: Sequence[Trained]) -> list[str]:
+    """Measures runs; the last lines of the errors of those that crashed."""
+    if not missing:
+        return []
+    forkserver.start()  # it imports what workers need while this process does
+    from pipeline.measures import diagnosis
+
     crashes: list[str] = []
-    with StageProgress(study, {task.folder: diagnosis.STEPS for task in tasks}, "measures") as progress:
-        for event in workers.do_all(tasks):
+    weights = {one.folder: one.weights for one in missing}
+    with StageProgress(study, dict.fromkeys(weights, diagnosis.STEPS), "measures") as progress:
+        for event in workers.do_all([one.task() for one in missing]):
+            folder = event.task.folder
             if event.kind == "report":
-                progress.step(event.task.folder, event.content["done"], "")
+                progress.step(folder, event.content["done"], "")
             elif event.kind == "end":
-                progress.end(event.task.folder)
-            elif event.kind == "crash":
-                assert isinstance(event.task, Diagnosis)
-                crashes.append(f"{paths.shown(event.task.weights)}: {workers.last_words(event)}")
+                progress.end(folder)
+            elif event.kind in ("crash", "killed"):
+                crashes.append(f"{paths.shown(weights[folder])}: {workers.last_words(event)}")
     return crashes
 
 
@@ -147,8 +161,8 @@ def _write(trained: Sequence[Trained], target: Path, draft: Path) -> None:
     """Writes both tables, or none."""
     runs, layers = [], []
     for one in trained:
-        about: dict[str, Any] = {"row": one.name, "seed": one.run.seed}
-        found = store.result(one.task.folder) if one.task else {"numbers": {}, "layers": []}
+        about: dict[str, Any] = {"row": one.result.name, "seed": one.run.seed}
+        found = store.result(one.folder) if one.folder else {"numbers": {}, "layers": []}
         status = {"status": "failed" if one.run.failure else "finished", "reason": one.run.failure}
         runs.append(about | status | found["numbers"])
         layers += [about | layer for layer in found["layers"]]

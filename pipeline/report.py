@@ -93,7 +93,7 @@ def main() -> None:
     if len(words) != 1 + only_show:
         raise UserError("usage: pipeline/python -m pipeline.report [--show] STUDY")
     if not only_show:
-        forkserver.start("pipeline.tracking.mlflow_log")  # first: it imports what logs while this process draws
+        forkserver.start(["pipeline.tracking.mlflow_log"])  # first: it imports what logs while this process draws
     study = read_study(words[-1])
     report = paths.REPORTS / f"{study.name}.md"
     groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)

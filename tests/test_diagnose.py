@@ -22,6 +22,7 @@ from pipeline.measures import diagnosis, modes, recalibrate, shift
 from pipeline.params.planned import PlannedStudy
 from pipeline.params.rows import Row
 from pipeline.params.studies import Study
+from pipeline.running.workers import Event, Task
 from pipeline.training import results, run
 
 MakeRow = Callable[..., Row]
@@ -187,6 +188,7 @@ def test_the_stage_measures_every_run_once(project: Project, make_row: MakeRow) 
     """Broken: a run would be left out, its measures be another's, or a new row would measure all again."""
     project.diagnose()
     runs, layers = project.table("runs.csv"), project.table("layers.csv")
+    assert [name for name in diagnose.LAYERS if name[0] == "q"] == [f"q{round(100 * q):02}" for q in shift.QUANTILES]
     assert list(runs[0]) == list(diagnose.RUNS) and list(layers[0]) == list(diagnose.LAYERS)
     assert [(line["row"], line["seed"], line["status"]) for line in runs] == [
         ("sound", "0", "finished"),
@@ -251,6 +253,22 @@ def test_a_broken_run_is_named_and_the_others_are_kept(project: Project, capsys:
     weights.unlink()
     with pytest.raises(
         UserError, match=r"seed-0.safetensors: missing; run '.venv/bin/dvc checkout --force train@sound'"
+    ):
+        project.diagnose()
+    assert not (paths.DIAGNOSIS / "s").exists()
+
+
+def test_a_run_whose_worker_is_killed_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: where memory is short, the stage would end in a traceback about something else."""
+
+    def kill(tasks: list[Task]) -> Iterator[Event]:
+        yield from (
+            Event(task, "killed", "a worker ended with exit code -9 (killed; out of memory?)") for task in tasks
+        )
+
+    monkeypatch.setattr(diagnose.workers, "do_all", kill)
+    with pytest.raises(
+        UserError, match=r"s: 2 of 2 runs not diagnosed; the first: .*seed-0.safetensors: a worker ended"
     ):
         project.diagnose()
     assert not (paths.DIAGNOSIS / "s").exists()

@@ -5,6 +5,7 @@ Light, so that a stage can start it before its own imports: both then happen sid
 
 import multiprocessing
 import os
+from collections.abc import Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
@@ -21,15 +22,19 @@ ENVIRONMENT = {
 """What workers inherit from the server."""
 
 
-def start(preload: str = "pipeline.training.run") -> ForkServerContext:
+TRAINING = ("pipeline.running.light", "pipeline.training.run")
+"""What who trains, tunes or measures needs; of these, a module that is imported first comes first."""
+
+
+def start(preload: Sequence[str] = TRAINING) -> ForkServerContext:
     """Starts the server, unless it runs, and gives the context of its processes.
 
     Args:
-        preload: names the module that it imports for all.
+        preload: names the modules that it imports for all.
     """
     arithmetic.settle()
     os.environ |= ENVIRONMENT
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.running.light", preload])
+    context.set_forkserver_preload(list(preload))
     forkserver.ensure_running()
     return context

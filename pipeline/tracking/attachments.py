@@ -10,6 +10,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel
 
 from pipeline import paths
 from pipeline.images import prepared
+from pipeline.running import store
 from pipeline.running.logbook import LoggedRun
 from pipeline.tracking import batches, registry
 
@@ -48,10 +49,11 @@ def attach(place: str | None, run: LoggedRun) -> None:
         batches.upload(place, folder)
 
 
-def attach_network(client: MlflowClient, model: LoggedModel, run: LoggedRun) -> None:
+def attach_network(client: MlflowClient, writer: registry.Writer, model: LoggedModel, run: LoggedRun) -> None:
     """Uploads a run's network to its logged model."""
     from pipeline.measures import inference
 
     images, _ = prepared.test(run.prepared)
     network = inference.load(run.row, run.prepared, run.seed, run.folder / "weights.safetensors")
-    registry.write_model(client, model, network, images[:2].float(), prepared.info(run.prepared).classes)
+    kind = store.run_key(store.run_spec(run.row, 0, run.data, run.code))  # a seed decides tensors alone
+    writer.write(client, model, kind, network, images[:2].float(), prepared.info(run.prepared).classes)

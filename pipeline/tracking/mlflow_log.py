@@ -123,6 +123,7 @@ class MlflowLog:
         self._experiments: dict[str, str] = {}
         self._open: dict[str, _Going] = {}
         self._next = 0.0
+        self._writer = registry.Writer()
 
     @property
     def client(self) -> MlflowClient:
@@ -180,7 +181,7 @@ class MlflowLog:
         batches.log(self.client, going.run_id, going.fresh() + finals, tags=[RunTag(*tag) for tag in tags.items()])
         attachments.attach(going.place, run)
         if model:
-            attachments.attach_network(self.client, model, run)
+            attachments.attach_network(self.client, self._writer, model, run)
         self.client.set_terminated(going.run_id, "FINISHED" if result["status"] == "finished" else "FAILED")
         for other in going.others:  # the same run, trained afresh, which replaces it
             self.client.delete_run(other)

@@ -9,7 +9,7 @@ import io
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 from mlflow import MlflowClient
@@ -23,9 +23,16 @@ from pipeline.tracking import batches
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.export import ExportedProgram
 
 PREDICTOR = Path(__file__).with_name("class_probabilities.py")
 """What answers for a served model; it travels inside."""
+
+GRAPH = Path("data", "model.pt2")
+"""In the folder of a logged model: the network, its tensors included."""
+
+OWN = {"artifact_path", "run_id", "model_uuid", "model_id", "utc_time_created"}
+"""What the description of a logged model does not share with others of its kind."""
 
 CHAMPION = "champion"
 """The alias of the version that stands for a study now."""
@@ -38,37 +45,87 @@ def make_model(client: MlflowClient, experiment: str, run_id: str, params: dict[
     return model
 
 
-def write_model(
-    client: MlflowClient, model: LoggedModel, network: "nn.Module", example: "Tensor", classes: list[str]
-) -> None:
-    """Uploads the files of a logged model, which is ready then.
+class Writer:
+    """Writes the files of logged models. Networks of one kind share all but their tensors: the second one takes the
+    graph of the first, whose export takes most of the time that logging a run does."""
 
-    `Model.log` of MLflow would do this and more: it asks for the whole history of each metric of the run.
+    def __init__(self) -> None:
+        self._kind = ""
+        self._about: dict[str, Any] = {}
+        self._files: dict[str, bytes] = {}
+        self._graph: ExportedProgram
 
-    Args:
-        client: of the tracking store.
-        model: that `make_model` made.
-        network: in test mode; takes pixels 0..255, N×C×H×W float32, and gives N×K logits.
-        example: images for it, more than one: for one the exported graph would fix the batch size.
-        classes: K names.
-    """
-    about = Model(model.artifact_location, model.source_run_id, model_uuid=model.model_id, model_id=model.model_id)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _save(Path(folder) / "model", about, network, example, classes)
-        batches.upload(model.artifact_location, Path(folder) / "model")
-    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    def write(
+        self,
+        client: MlflowClient,
+        model: LoggedModel,
+        kind: str,
+        network: "nn.Module",
+        example: "Tensor",
+        classes: list[str],
+    ) -> None:
+        """Uploads the files of a logged model, which is ready then.
+
+        `Model.log` of MLflow would do this and more: it asks for the whole history of each metric of the run.
+
+        Args:
+            client: of the tracking store.
+            model: that `make_model` made.
+            kind: the same of networks that differ in nothing but their parameters and buffers.
+            network: in test mode; takes pixels 0..255, N×C×H×W float32, and gives N×K logits.
+            example: images for it, more than one: for one the exported graph would fix the batch size.
+            classes: K names.
+        """
+        about = Model(model.artifact_location, model.source_run_id, model_uuid=model.model_id, model_id=model.model_id)
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            path = Path(folder) / "model"
+            if kind == self._kind:
+                self._save_another(path, about, network)
+            else:
+                _save(path, about, network, example, classes)
+                self._keep(path, about, kind)
+            batches.upload(model.artifact_location, path)
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+    def _keep(self, path: Path, about: Model, kind: str) -> None:
+        """Keeps what the next network of this kind shares with one that was saved."""
+        from torch import export
+
+        files = [file for file in path.rglob("*") if file.is_file() and file != path / GRAPH]
+        self._files = {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
+        self._graph = export.load(path / GRAPH)
+        self._about = {name: value for name, value in about.to_dict().items() if name not in OWN}
+        self._kind = kind
+
+    def _save_another(self, path: Path, about: Model, network: "nn.Module") -> None:
+        """Writes the folder of a network of the kind that is kept."""
+        import torch
+
+        for name, content in self._files.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(content)
+        kept: dict[str, Any] = self._graph.state_dict | self._graph.constants
+        with torch.no_grad():
+            for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+                kept[name].copy_(tensor)
+        (path / GRAPH).parent.mkdir()
+        torch.export.save(self._graph, path / GRAPH)
+        Model.from_dict(about.to_dict() | self._about).save(str(path / "MLmodel"))
 
 
 def _save(path: Path, about: Model, network: "nn.Module", example: "Tensor", classes: list[str]) -> None:
     """Writes a model's folder."""
     import torch
+
+    from pipeline.running import light  # noqa: F401
+
+    # Without a name, so that a request is plain lists.
+    images = TensorSpec(example.numpy().dtype, (-1, *example.shape[1:]))
+    outputs = Schema([ColSpec(DataType.float, name) for name in classes])
+
     from mlflow import pytorch  # imports Lightning
 
-    images = TensorSpec(
-        example.numpy().dtype, (-1, *example.shape[1:])
-    )  # without a name, so that a request is plain lists
-    outputs = Schema([ColSpec(DataType.float, name) for name in classes])
     pytorch.save_model(
         network,
         str(path),

@@ -180,7 +180,7 @@ def _champion(
         images, _ = prepared.test(data)
         network = inference.load(row, data, best.run.seed, weights)
         model = registry.make_model(client, experiment, run_id)
-        registry.write_model(client, model, network, images[:2].float(), prepared.info(data).classes)
+        registry.Writer().write(client, model, name, network, images[:2].float(), prepared.info(data).classes)
         tags: dict[str, Any] = {"row": best.result.name, "seed": str(best.run.seed), "weights": digest}
         version = registry.register(client, name, model.model_id, about, tags)
     elif client.get_model_version(name, version).description != about:  # other rows came or went

@@ -27,6 +27,15 @@ def test_lightning_comes_alone() -> None:
     assert done.stdout == "['torchmetrics']\n"
 
 
+@pytest.mark.parametrize("name", ["plan", "launch", "train", "diagnose", "report", "tracking.mlflow_log"])
+def test_who_does_not_compute_imports_no_torch(name: str) -> None:
+    """Broken: a stage with nothing to train or measure would take seconds, and so would a report."""
+    root = Path(__file__).parents[2]
+    asked = f"import sys, pipeline.{name}; print({{'torch', 'pytorch_lightning'}} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", asked], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_a_package_is_absent_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: a package would stay absent, or one that is in use would be taken away."""
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)

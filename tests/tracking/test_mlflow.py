@@ -35,7 +35,7 @@ from pipeline.params.studies import Params
 from pipeline.running import cost, logbook, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.text import redact
-from pipeline.tracking import champion, group_colours, mlflow_log, tracker, views
+from pipeline.tracking import champion, group_colours, mlflow_log, registry, tracker, views
 from pipeline.tracking.mlflow_log import MlflowLog
 from pipeline.training import results, run
 
@@ -183,6 +183,24 @@ def test_the_champion_is_loaded_by_name(study: Study) -> None:
     logits = load_file(paths.RUNS / "s" / best.result.name / "logits.safetensors")[f"seed-{best.run.seed}"]
     with torch.inference_mode():
         torch.testing.assert_close(pytorch.load_model("models:/s@champion")(images.float()), logits)
+
+
+def test_the_network_of_every_run_is_loaded(study: Study) -> None:
+    """Broken: a network that takes the graph of another seed would keep its weights, pixel statistics or name."""
+    from mlflow import pytorch
+    from mlflow.models import Model
+
+    images, _ = prepared.test(paths.prepared("stripes"))
+    shared = []
+    for logged in study.runs:
+        (found,) = study.logged(f"tags.key = '{logged.key}'")
+        logits = load_file(logged.folder / "logits.safetensors")["logits"]
+        with torch.inference_mode():
+            torch.testing.assert_close(pytorch.load_model(f"runs:/{found.info.run_id}/model")(images.float()), logits)
+        about = Model.load(f"runs:/{found.info.run_id}/model").to_dict()
+        assert about["run_id"] == found.info.run_id and about["model_id"] in about["artifact_path"]
+        shared.append({name: value for name, value in about.items() if name not in registry.OWN})
+    assert all(len(one) > 5 and one.keys() == shared[0].keys() for one in shared)
 
 
 def test_what_a_study_stands_on_follows_its_plan(study: Study) -> None:
