@@ -27,8 +27,11 @@ def curves_figure(path: Path) -> Figure:
 def confusion_figure(counts: torch.Tensor, classes: list[str]) -> Figure:
     """A confusion matrix as shares of each true class."""
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
-    side = max(3.5, 0.4 * len(classes) + 1.5)
-    figure = Figure(figsize=(side, side), layout="constrained")
+    side, names = max(2.5, 0.45 * len(classes)), 0.55 + 0.09 * max(map(len, classes))  # inches
+    width, height = names + side + 0.1, names + side + 0.35
+    # A solver that looks for the room of the names takes as long as drawing.
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(left=names / width, bottom=names / height, right=1 - 0.1 / width, top=1 - 0.35 / height)
     axes = figure.subplots()
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true", title="test images")
