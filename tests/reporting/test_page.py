@@ -162,6 +162,19 @@ def test_curves_are_switched_by_row_kind_and_measure(view: Open) -> None:
     assert chart.locator("tbody tr").first.inner_text().split("\t")[:3] == ["dropout", "learning rate", "1"]
 
 
+def test_the_band_of_the_line_that_is_pointed_at_stands_out(view: Open) -> None:
+    """Broken: the tip would name one row while the band of another is highlighted, or none."""
+    tab = view()
+    chart = figure(tab, "By epoch")
+    chart.get_by_label("bands").check()
+    line = chart.locator("[data-mark=line] path").nth(2)
+    x, y = line.get_attribute("d").split("L")[2].split(",")
+    chart.locator(".canvas svg").hover(position={"x": float(x), "y": float(y)})
+    pointed = chart.locator("[data-mark=area] path.pointed")
+    assert [one.get_attribute("fill") for one in pointed.all()] == [line.get_attribute("stroke")]
+    assert "dropout (validation)" in chart.locator(".canvas svg").text_content()
+
+
 def test_confusions_are_those_of_the_chosen_row(view: Open, reports: Path) -> None:
     """Broken: the matrix shows another row's confusions."""
     tab = view()

@@ -221,6 +221,13 @@ function mount(figure) {
       group.dataset.mark = group.getAttribute("aria-label");
       group.removeAttribute("aria-label");
     }
+    // Bands of several rows lie on each other: that of the line whose value is shown stands out.
+    drawn.addEventListener("input", () => {
+      const tone = drawn.value && colour(drawn.value.row);
+      for (const band of drawn.querySelectorAll("[data-mark=area] path")) {
+        band.classList.toggle("pointed", band.getAttribute("fill") === tone);
+      }
+    });
     canvas.replaceChildren(drawn);
     list();
   }
