@@ -4,6 +4,7 @@ pipeline/python tests/benchmarks/waiting.py [--study quickstart] [--rounds 5] [-
 """
 
 import argparse
+import ctypes
 import os
 import re
 import resource
@@ -31,6 +32,9 @@ from pipeline.params.rows import Row
 from pipeline.running import forkserver, slots
 from pipeline.storage import write_atomically
 from pipeline.training import run
+
+PR_SET_CHILD_SUBREAPER = 36
+"""Of prctl(2)."""
 
 TARGETS = {
     "run.train": "≤ 1.4 ×",
@@ -113,6 +117,7 @@ class Project:
         outer = {
             key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "DISHARMONY_", "MLFLOW"))
         }
+        others = children()
         began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [sys.executable, "-m", *words], cwd=self.folder, env=outer | {"DISHARMONY_PYTHON": sys.executable},
@@ -120,9 +125,12 @@ class Project:
         )  # fmt: skip
         if done.returncode:
             raise SystemExit(done.stdout)
+        wall = time.perf_counter() - began
+        while left := children() - others:  # such as the server of its workers, which ends by itself
+            os.waitpid(left.pop(), 0)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return Span(time.perf_counter() - began, cpu)
+        return Span(wall, cpu)
 
     def forget(self) -> None:
         """As if nothing had been trained."""
@@ -204,6 +212,18 @@ def table(found: dict[str, list[Span]]) -> list[str]:
     return text
 
 
+def children() -> set[int]:
+    """The processes that have this one for a parent, where /proc tells."""
+    files = Path("/proc/self/task").glob("*/children")
+    return {int(word) for file in files for word in file.read_text().split()}
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of what commands leave behind, so that its CPU time is counted."""
+    if sys.platform == "linux" and ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise SystemExit("prctl: refused")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="What commands take, beside the bare loop")
     parser.add_argument("--study", default="quickstart")
@@ -212,6 +232,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="of each row; else its own")
     parser.add_argument("--output", type=Path, help="a file to write; else it is printed alone")
     arguments = parser.parse_args()
+    adopt_orphans()
     with TemporaryDirectory() as temporary:
         project = Project(Path(temporary).resolve(), arguments.study, arguments.seeds, arguments.epochs)
         found = measure(project, arguments.rounds)
