@@ -77,7 +77,7 @@ def _text(content: dict[str, Any], sort: bool = True) -> str:
 
 @command
 def main() -> None:
-    with facts.kept():
+    with facts.kept(whole=True):
         params = read_params()
         for study in params.studies:
             report_folders.check(study)

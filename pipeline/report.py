@@ -27,6 +27,7 @@ from pipeline.findings.decisions import level
 from pipeline.findings.findings import Findings
 from pipeline.findings.measured import Groups, load
 from pipeline.findings.verdicts import Verdict, judge
+from pipeline.params import facts
 from pipeline.params.planned import PlannedStudy, read_claims, read_study
 from pipeline.reporting.terminal import show
 from pipeline.running import forkserver, report_folders
@@ -94,7 +95,12 @@ def main() -> None:
         raise UserError("usage: pipeline/python -m pipeline.report [--show] STUDY")
     if not only_show:
         forkserver.start(["pipeline.tracking.mlflow_log"])  # first: it imports what logs while this process draws
-    study = read_study(words[-1])
+    with facts.kept():
+        _report(words[-1], only_show)
+
+
+def _report(name: str, only_show: bool) -> None:
+    study = read_study(name)
     report = paths.REPORTS / f"{study.name}.md"
     groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)
     if not only_show:

@@ -13,7 +13,7 @@ def quadruples(results: Sequence[Result]) -> list[dict[str, Result]]:
     Returns:
         By the cells of `stats.two_way`, `bn` being the first factor and dropout the second.
     """
-    dropouts = {word for word, kind in vocabulary.words().items() if kind.drops}
+    dropouts = set(vocabulary.kinds()["dropouts"])
     rows = {_identity(result.row, set(), dropouts): result for result in results}
     found = []
     for result in results:

@@ -48,8 +48,12 @@ def known(question: str, of: Any, find: Callable[[], T]) -> T:
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Keeps answers in the run store, and uses those of last time; in the end it holds those that were asked for."""
+def kept(whole: bool = False) -> Iterator[None]:
+    """Keeps answers in the run store, and uses those of last time.
+
+    Args:
+        whole: all that there is to ask is asked, so that in the end it holds no other answers.
+    """
     path, code = paths.STORE / "facts.json", _code()
     content = read_notes(path)
     memory = _Memory(content["facts"] if content.get("code") == code else {})
@@ -58,9 +62,10 @@ def kept() -> Iterator[None]:
         yield
     finally:
         _memory.reset(before)
-    if memory.asked != memory.kept:
+    found = memory.asked if whole else memory.kept | memory.asked
+    if found != memory.kept:
         with suppress(OSError):  # a full disk; the answers only save time
-            write_json(path, {"code": code, "facts": memory.asked})
+            write_json(path, {"code": code, "facts": found})
 
 
 def _code() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
+from pipeline.params import facts
 
 if TYPE_CHECKING:
     from models import SentenceError, Word  # torch, which reading a plan does not need
@@ -22,6 +23,23 @@ def words() -> dict[str, Word]:
         return vocabulary.words()
     except WordError as error:
         raise UserError(str(error)) from None
+
+
+def kinds() -> dict[str, list[str]]:
+    """The words that are `dropouts`, and those that are `norms` with settings.
+
+    Raises:
+        UserError: a file of words has an error.
+    """
+
+    def find() -> dict[str, list[str]]:
+        known = words().items()
+        return {
+            "dropouts": [name for name, word in known if word.drops],
+            "norms": [name for name, word in known if word.settings],
+        }
+
+    return facts.known("kinds", None, find)
 
 
 def complaint(error: SentenceError) -> str:

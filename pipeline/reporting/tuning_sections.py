@@ -11,7 +11,6 @@ from pipeline.findings.wording import NONE, cell, marked, number, percent, table
 from pipeline.reporting import charts, tuning_pairs
 from pipeline.reporting.section import Part, Picture, Section, Words
 from pipeline.reporting.tuning_charts import Search, budget_figure, trials_figure
-from pipeline.tuning import search
 from pipeline.tuning.budget import best_of, counted
 from pipeline.tuning.tuned import Trial, Tuned
 
@@ -40,6 +39,8 @@ def tunings(results: Sequence[Result]) -> list[tuple[Result, Tuned]]:
 def score(result: Result, trial: Trial) -> float:
     """A trial's score; of one that failed, that of guessing."""
     assert result.tuning
+    from pipeline.tuning import search  # torch, which a study without tuned rows does not need
+
     chance = search.chance(result.tuning.planned.tuning, len(result.spec["classes"]))
     return chance if trial.score is None else trial.score
 
@@ -154,6 +155,8 @@ def _expected(result: Result, tuning: Tuned, n: int) -> str:
     if n > len(tuning.trials):
         return NONE
     scores = [score(result, trial) for trial in tuning.trials]
+    from pipeline.tuning import search  # as above
+
     lowest = search.direction(tuning.planned.tuning) == "minimize"
     best = best_of(counted(scores, [trial.state for trial in tuning.trials], lowest), n, lowest)
     return f"{number(best.expected, 3)} ({number(best.low, 3)} to {number(best.high, 3)})"

@@ -54,9 +54,8 @@ def tags(run: LoggedRun) -> dict[str, str]:
 
 def _regularizers(row: Row) -> dict[str, str]:
     """The norms and the dropouts of a row's sentence: grouped by both, rows are the table BN × dropout."""
-    known = vocabulary.words()
-    drops = [word for word in row.words() if word in known and known[word].drops]
-    norms = [word for word in row.words() if word in known and known[word].settings]
+    kinds = vocabulary.kinds()
+    drops, norms = ([word for word in row.words() if word in kinds[kind]] for kind in ("dropouts", "norms"))
     return {"norm": " ".join(norms) or "none", "dropout": " ".join(drops) or "none"}
 
 

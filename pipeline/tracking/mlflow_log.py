@@ -27,6 +27,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline import paths
 from pipeline.errors import UserError
+from pipeline.params import facts
 from pipeline.running import cost, store
 from pipeline.running.logbook import (
     LoggedRun,
@@ -203,7 +204,8 @@ class MlflowLog:
 
     def summarize(self, study: str) -> None:
         """Logs what the report stage found."""
-        summary.log(self.client, self._experiment(study), study)
+        with facts.kept():
+            summary.log(self.client, self._experiment(study), study)
         mark_study(study, "logged")
 
     def close(self) -> None:

@@ -27,7 +27,9 @@ def test_lightning_comes_alone() -> None:
     assert done.stdout == "['torchmetrics']\n"
 
 
-@pytest.mark.parametrize("name", ["plan", "launch", "train", "diagnose", "report", "tracking.mlflow_log"])
+@pytest.mark.parametrize(
+    "name", ["plan", "launch", "train", "diagnose", "report", "reporting.sections", "tracking.mlflow_log"]
+)
 def test_who_does_not_compute_imports_no_torch(name: str) -> None:
     """Broken: a stage with nothing to train or measure would take seconds, and so would a report."""
     root = Path(__file__).parents[2]
