@@ -27,6 +27,9 @@ for name in (
 ):
     os.environ.pop(name, None)
 
+LONGEST = ("test_pipeline", "test_makefile", "test_launch", "test_tune", "test_bundle", "test_mlflow")
+"""Files that start the stages of whole projects, or servers."""
+
 arithmetic.settle()  # as a stage does
 torch.set_num_threads(1)  # as a run does; on small tensors threads mostly wait for each other
 
@@ -38,6 +41,12 @@ with warnings.catch_warnings():  # of packages at import, which is not what a te
 # The same examples every time: a suite that fails now and then is not believed when it fails.
 settings.register_profile("default", derandomize=True)
 settings.load_profile("default")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first: at the end of a suite in several processes one would go on alone."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 def pytest_runtest_setup() -> None:
