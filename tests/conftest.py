@@ -24,8 +24,10 @@ for name in (
     "DISHARMONY_JOBS",
     "DISHARMONY_PYTHON",
     "DISHARMONY_IMAGES",
+    "PYTHONDONTWRITEBYTECODE",  # stages would compile the project again, each
 ):
     os.environ.pop(name, None)
+os.environ["DVC_NO_ANALYTICS"] = "true"  # in a project that does not say so, DVC starts a process after each command
 
 LONGEST = ("test_pipeline", "test_makefile", "test_launch", "test_tune", "test_bundle", "test_mlflow")
 """Files that start the stages of whole projects, or servers."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from test_pipeline import BASE, Project
+from test_pipeline import BASE, UNLOGGED, Project
 
 from pipeline import bundle, elsewhere
 
@@ -21,7 +21,6 @@ ALLOWED = ("torch", "pytorch-lightning", "safetensors", "numpy", "pydantic")
 STUDIES = {"tiny": {"title": "Tiny", "question": "?"}}
 ROWS = {"long": BASE | {"epochs": 60, "each": "conv bn act drop"}, "short": BASE | {"seeds": [0, 1]}}
 PARAMS = {"rows": ROWS, "studies": STUDIES, "sources": {}, "bases": {}}
-UNLOGGED = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}  # a server that nobody runs
 
 
 def needed(packages: tuple[str, ...]) -> set[Path]:

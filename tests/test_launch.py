@@ -10,10 +10,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
-from test_pipeline import BASE, Project
-
-AWAY = "http://127.0.0.1:9"
-"""A tracking server that nobody runs: what is logged is tested elsewhere, and takes longer than these rows."""
+from test_pipeline import BASE, UNLOGGED, Project
 
 
 def locked(project: Project) -> dict[str, object]:
@@ -26,7 +23,7 @@ def killed_launch(project: Project) -> None:
     """Launches, and kills the whole process group when one row is written and another trains."""
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.launch", "train"],
-        cwd=project.folder, env=project.environment(MLFLOW_TRACKING_URI=AWAY),
+        cwd=project.folder, env=project.environment(**UNLOGGED),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
@@ -54,12 +51,12 @@ def test_killed_and_launched_again_it_ends_with_the_bytes_of_dvc_repro(tmp_path:
 
     message = r"rows\.bad\.batch: 1000, but digits has 60 training images\s+error: 1 of 4 rows have no outputs"
     with pytest.raises(AssertionError, match=message):
-        project.run("pipeline.launch", "train", "--jobs", "3", MLFLOW_TRACKING_URI=AWAY)
+        project.run("pipeline.launch", "train", "--jobs", "3", **UNLOGGED)
     assert {path: path.stat().st_mtime_ns for path in done} == done
     launched, outputs = locked(project), project.outputs()
     assert set(launched) == {"a", "b", "d"}
 
-    assert project.repro("-f", "-s", "train@b", MLFLOW_TRACKING_URI=AWAY)[0] == ["train@b"]
+    assert project.repro("-f", "-s", "train@b", **UNLOGGED)[0] == ["train@b"]
     assert (locked(project), project.outputs()) == (launched, outputs)
     del project.params["rows"]["bad"]
     project.write()
@@ -76,7 +73,7 @@ def test_two_launches_of_the_same_rows_end_well(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline.launch", "train"]
     processes = [
         subprocess.Popen(
-            command, cwd=tmp_path, env=project.environment(MLFLOW_TRACKING_URI=AWAY),
+            command, cwd=tmp_path, env=project.environment(**UNLOGGED),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )
         for _ in range(2)

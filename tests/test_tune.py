@@ -17,7 +17,7 @@ import pytest
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
-from test_pipeline import BASE, Project
+from test_pipeline import BASE, UNLOGGED, Project
 
 from pipeline.storage import read_json
 
@@ -98,7 +98,7 @@ def test_every_trial_is_a_child_of_its_tuning_in_mlflow(project: Project) -> Non
 def test_forced_with_one_worker_it_gives_the_same_lock(project: Project) -> None:
     """Broken: best.json would depend on the number of workers, or `-f` would only pick up what is there."""
     lock, before = project.lock(), len(trials(journal(project.folder)))
-    stages, printed = project.repro("-f", "-s", "tune@t", DISHARMONY_JOBS="1")
+    stages, printed = project.repro("-f", "-s", "tune@t", DISHARMONY_JOBS="1", **UNLOGGED)
     assert stages == ["tune@t"] and printed.count("t trial ") == before
     assert project.lock() == lock
 
@@ -107,7 +107,7 @@ def start(project: Project, home: Path, **extra: str) -> "subprocess.Popen[str]"
     """A process that tunes, with a run store of its own; as on another machine."""
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.tune", "t"], cwd=project.folder,
-        env=project.environment(DVC_ROOT=str(home)) | extra,
+        env=project.environment(DVC_ROOT=str(home), **UNLOGGED, **extra),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bytes(project: Project, tmp_pa
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     with start(project, killed) as process:
         try:
-            for _ in range(600):
+            for _ in range(1800):
                 time.sleep(0.1)
                 found = trials(journal(killed)) if (killed / ".store" / "optuna" / "journal.log").exists() else []
                 if len(finished(found)) >= 2 and any(trial.state == TrialState.RUNNING for trial in found):

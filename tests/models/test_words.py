@@ -13,6 +13,7 @@ from models.words.inverted_dropout import InvertedDropout
 from models.words.uniform_dropout import UniformDropout
 from pipeline.network import show
 from pipeline.params.reading import read_params
+from pipeline.params.rows import Row
 
 # The ten orders of a block of "Ordering of batch normalization and dropout?" (Stack Overflow), which is Keras' code:
 # its convolutions are without padding where none is asked for.
@@ -37,6 +38,15 @@ AFTER_LAST = Sentence("conv bn act", "pool", "dense bn act drop")
 ROWS = read_params().rows
 IMAGES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 NORM_WORDS = ("bn", "ln", "in", "gn")
+
+
+def shape(row: Row) -> tuple[int, int, int]:
+    """Of the images that a row trains on."""
+    return IMAGES[row.dataset.split("-")[0]]
+
+
+NETWORKS = {repr((row.network(), shape(row))): name for name, row in ROWS.items()}
+"""A row for each network: many differ in how they train alone."""
 
 CLASSES = {
     "conv": nn.Conv2d,
@@ -170,11 +180,11 @@ def test_published_positions_are_sentences(sentence: Sentence) -> None:
     network(torch.randn(2, 1, 16, 16)).sum().backward()
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", NETWORKS.values())
 def test_rows_train_and_have_the_layers_of_their_sentence(name: str) -> None:
     """Broken: a row of params.yaml would fail after hours, or compare something else than it says."""
     backbone, sentence = ROWS[name].network()
-    image = IMAGES[ROWS[name].dataset.split("-")[0]]
+    image = shape(ROWS[name])
     network = build(backbone, sentence, image, 10)
     check_layers(network, sentence, backbone)
     assert sum(parameter.numel() for parameter in network.parameters()) == weights(sentence, backbone, image)
