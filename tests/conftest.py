@@ -40,8 +40,8 @@ with warnings.catch_warnings():  # of packages at import, which is not what a te
     from pipeline.running import light  # noqa: F401
 
 
-# The same examples every time: a suite that fails now and then is not believed when it fails.
-settings.register_profile("default", derandomize=True)
+# The same examples every time, however long they take: a suite that fails now and then is not believed when it fails.
+settings.register_profile("default", derandomize=True, deadline=None)
 settings.load_profile("default")
 
 

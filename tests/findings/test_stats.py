@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pandas
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as reference
 
@@ -37,7 +37,6 @@ def test_mean_interval_is_students() -> None:
     assert estimate.half_width == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
 
 
-@settings(deadline=None)
 @given(values, st.sampled_from([0.9, 0.95, 0.99]))
 def test_mean_interval_agrees_with_scipy(numbers: list[float], level: float) -> None:
     """Else the interval departs from the textbook's for some count, size or level."""

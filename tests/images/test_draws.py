@@ -17,7 +17,7 @@ def held(subset: Subset) -> set[bytes]:
     return {image.numpy().tobytes() for image in subset[:][0]}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(10, 60), min_size=2, max_size=6), st.integers(0, 2**31 - 1), st.data())
 def test_a_draw_is_in_proportion(counts: list[int], seed: int, data: st.DataObject) -> None:
     """Broken: a draw would have another size than it says, other proportions, or images that both train and select."""

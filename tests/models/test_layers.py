@@ -21,7 +21,7 @@ EPS = st.floats(1e-8, 1e-1)
 SPATIAL = st.tuples(st.integers(2, 5), st.integers(1, 6), st.integers(1, 5), st.integers(2, 5))
 FLAT = st.tuples(st.integers(2, 5), st.integers(2, 9))
 SHAPES = st.one_of(SPATIAL, FLAT)
-OFTEN = settings(max_examples=200, deadline=None)
+OFTEN = settings(max_examples=200)
 DROPOUTS = ["drop", "drop-classic", "drop2d", "gauss", "uout", "alpha"]
 OWN: list[type[Dropout]] = [ClassicDropout, GaussianDropout, UniformDropout]
 

@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     from sklearn.metrics import log_loss, roc_auc_score
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.integers(2, 6), st.integers(20, 80), st.booleans())
 def test_metrics_equal_those_of_scikit_learn(seed: int, classes: int, count: int, ties: bool) -> None:
     """Broken: accuracy, loss or AUC would not be what their names say; ties are where exact AUCs differ."""
@@ -33,7 +33,7 @@ def test_metrics_equal_those_of_scikit_learn(seed: int, classes: int, count: int
     assert measured["auc_macro"] == pytest.approx(sum(per_class) / classes, abs=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.floats(0.5, 40))
 def test_keras_auc_is_the_binned_one_of_torchmetrics_at_the_thresholds_of_keras(seed: int, scale: float) -> None:
     """Broken: what stands beside a published AUC would be another estimate than the published one."""
