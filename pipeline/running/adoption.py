@@ -83,11 +83,11 @@ def _kind(row: Row) -> tuple[object, ...]:
 def differences(chosen: Sequence[Candidate], engine: Engine) -> list[str]:
     """Trains runs again; a line for each that did not come out the same to the byte."""
     by_folder = {candidate.again: candidate for candidate in chosen}
-    tasks = {}
+    tasks = []
     for folder, candidate in by_folder.items():
         store.clear(folder)
         run = candidate.run
-        tasks[f"{run.name} seed {run.seed}"] = Task(run.row, run.seed, run.prepared, folder)
+        tasks.append((f"{run.name} seed {run.seed}", Task(run.row, run.seed, run.prepared, folder)))
     title = f"{len(chosen)} runs again"
     return beside.do_all(title, tasks, engine, lambda folder: _difference(by_folder[folder].folder, folder))
 

@@ -1,6 +1,6 @@
 """Runs beside a study: trained with a bar, for no output of DVC and no log."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.errors import UserError
@@ -27,19 +27,22 @@ def train(title: str, runs: Sequence[LoggedRun], engine: Engine) -> None:
     for folder, run in missing.items():
         engine.check(run.name, run.row)
         write_json(folder / store.SPEC, store.run_spec(run.row, run.seed, run.data, run.code))
-    tasks = {f"seed {run.seed}": Task(run.row, run.seed, run.prepared, folder) for folder, run in missing.items()}
+    tasks = [(f"seed {run.seed}", Task(run.row, run.seed, run.prepared, folder)) for folder, run in missing.items()]
     if crashes := do_all(title, tasks, engine):
         raise UserError(f"{title}: {len(crashes)} of {len(runs)} runs crashed; the first: {crashes[0]}")
 
 
 def do_all(
-    title: str, tasks: Mapping[str, Task], engine: Engine, complaint: Callable[[Path], str | None] = lambda folder: None
+    title: str,
+    tasks: Sequence[tuple[str, Task]],
+    engine: Engine,
+    complaint: Callable[[Path], str | None] = lambda folder: None,
 ) -> list[str]:
     """Does tasks with a bar.
 
     Args:
         title: of the progress.
-        tasks: by what the bar calls them.
+        tasks: with what the bar calls them.
         engine: where.
         complaint: what is wrong with a run that is over, by its folder.
 
@@ -47,9 +50,9 @@ def do_all(
         What is wrong or crashed, a line each.
     """
     problems: list[str] = []
-    names = {task.folder: name for name, task in tasks.items()}
-    with StageProgress(title, {task.folder: task.row.epochs for task in tasks.values()}, "epochs") as progress:
-        for event in engine.do_all(tasks.values()):
+    names = {task.folder: name for name, task in tasks}
+    with StageProgress(title, {task.folder: task.row.epochs for _, task in tasks}, "epochs") as progress:
+        for event in engine.do_all([task for _, task in tasks]):
             folder = event.task.folder
             if event.kind == "report":
                 line = event.content["epoch"]

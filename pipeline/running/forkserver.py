@@ -23,7 +23,7 @@ ENVIRONMENT = {
 
 
 TRAINING = ("pipeline.running.light", "pipeline.training.run")
-"""What who trains, tunes or measures needs; of these, a module that is imported first comes first."""
+"""What those need who train, tune or measure, in the order in which it is imported."""
 
 
 def start(preload: Sequence[str] = TRAINING) -> ForkServerContext:

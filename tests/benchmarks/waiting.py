@@ -22,6 +22,7 @@ from typing import Any
 
 import bare
 import hardware
+import psutil
 from contest import ROOT
 from gate import Gate
 from ruamel.yaml import YAML
@@ -213,9 +214,8 @@ def table(found: dict[str, list[Span]]) -> list[str]:
 
 
 def children() -> set[int]:
-    """The processes that have this one for a parent, where /proc tells."""
-    files = Path("/proc/self/task").glob("*/children")
-    return {int(word) for file in files for word in file.read_text().split()}
+    """The processes that have this one for a parent."""
+    return {child.pid for child in psutil.Process().children()}
 
 
 def adopt_orphans() -> None:
