@@ -1,4 +1,4 @@
-"""What hangs on an MLflow run of training: its data set, tables, figures and network."""
+"""What hangs on an MLflow run of training: its data set, tables, confusion matrix and network."""
 
 import json
 import shutil
@@ -30,22 +30,21 @@ def has_network(run: LoggedRun) -> bool:
 
 
 def attach(place: str | None, run: LoggedRun) -> None:
-    """Uploads a run's tables and figures to where its MLflow run keeps its files."""
+    """Uploads a run's tables and its confusion matrix to where its MLflow run keeps its files."""
     from safetensors.torch import load_file
 
-    from pipeline.tracking import figures
+    from pipeline.tracking.confusion_page import confusion_page
     from pipeline.training import metrics
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for table in ("curves.csv", "result.json"):
             shutil.copy(run.folder / table, folder)
-        figures.curves_figure(run.folder / "curves.csv").savefig(folder / "curves.png")
         if has_network(run):
             _, labels = prepared.test(run.prepared)
             counts = metrics.confusion(load_file(run.folder / "logits.safetensors")["logits"], labels)
-            classes = prepared.info(run.prepared).classes
-            figures.confusion_figure(counts, classes).savefig(folder / "confusion.png")
+            page = confusion_page(counts, prepared.info(run.prepared).classes)
+            (folder / "confusion.html").write_text(page, encoding="utf-8")
         batches.upload(place, folder)
 
 

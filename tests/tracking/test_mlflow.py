@@ -417,7 +417,7 @@ def test_a_run_needs_ten_requests_and_one_a_file(
             log.epoch(logged, line, tracker.now())
     log.end(logged, tracker.now())
     files = [request for request in asked if "/mlflow-artifacts/" in request]
-    assert len(files) == 4 + 8  # of the run and of its model
+    assert len(files) == 3 + 8  # of the run and of its model
     assert len(asked) - len(files) <= 10, asked
 
     experiment = log.client.get_experiment_by_name("elsewhere")
