@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart new try test test-emulated lint launch verify bench bench-gpu ui serve dashboard lock plot
+.PHONY: help install quickstart new try test test-integration test-emulated lint launch verify bench bench-gpu ui serve \
+    dashboard lock plot
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -65,9 +66,14 @@ results: $(INSTALLED) ## Write the finished runs of STUDY as STUDY.results.tar, 
 verify: $(INSTALLED) ## Train STUDY, or its ROWS='a b' with SEEDS='0 1', again elsewhere and compare with what is committed
 	@pipeline/python -m pipeline.verify $(STUDY) $(if $(ROWS),--rows "$(ROWS)") $(if $(SEEDS),--seeds "$(SEEDS)")
 
-# A file's tests stay in one process and in their order, the longest files first; four processes are enough for these.
+# A file's tests stay in one process and in their order; four processes are enough for these.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: $(TOOLS) ## Run the default test suite, on up to four cores
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+test-integration: $(TOOLS) ## Train, kill, tune and log whole small projects with DVC and MLflow, in some minutes
+	$(PYTEST) -m integration
 
 test-emulated: $(TOOLS) ## Compare the bytes of an emulated Intel and AMD with this machine's (needs qemu-user)
 	$(BIN)/python -m pytest -m emulated tests/test_emulated.py

@@ -30,7 +30,7 @@ for name in (
 os.environ["DVC_NO_ANALYTICS"] = "true"  # in a project that does not say so, DVC starts a process after each command
 
 LONGEST = ("test_pipeline", "test_makefile", "test_launch", "test_tune", "test_bundle", "test_mlflow")
-"""Files that start the stages of whole projects, or servers."""
+"""Files that start whole projects, or servers."""
 
 arithmetic.settle()  # as a stage does
 torch.set_num_threads(1)  # as a run does; on small tensors threads mostly wait for each other

@@ -1,6 +1,6 @@
 """Kills a small study again and again while it trains, and checks that nothing is lost, doubled or left running.
 
-.venv/bin/python tests/soak.py [KILLS] [TARGET]      200 train, if left out
+    .venv/bin/python tests/soak.py --kills 200 --target train --seed 0
 
 A study of one second on the built-in digits is trained in a copy of the project, once in peace. Then it is started over
 and over, by `dvc repro` or by `launch`, and at a random moment one of these is killed with SIGKILL: the whole process
@@ -11,6 +11,7 @@ line a kill and a table at the end; exit status 1 if anything was not as it shou
 30 CPU seconds.
 """
 
+import argparse
 import contextlib
 import os
 import random
@@ -122,15 +123,19 @@ class Soak:
 
 
 def main() -> None:
-    kills, target = int((sys.argv[1:] or ["200"])[0]), (sys.argv[2:] or ["train"])[0]
-    choose, killed, whole = random.Random(0), Counter[str](), 0
+    parser = argparse.ArgumentParser(description="Kills a small study again and again while it trains")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--target", default="train", help="what DVC is to bring up to date")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments and victims")
+    arguments = parser.parse_args()
+    choose, killed, whole = random.Random(arguments.seed), Counter[str](), 0
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        soak = Soak(Path(folder), target)
+        soak = Soak(Path(folder), arguments.target)
         began = time.monotonic()
         assert soak.end(soak.start("dvc repro")) == 0, "it does not even run in peace"
         in_peace, seconds = soak.state(), time.monotonic() - began
         soak.forget()
-        while killed.total() < kills and not soak.problems:
+        while killed.total() < arguments.kills and not soak.problems:
             process = soak.start(by := choose.choice(["dvc repro", "launch"]))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(choose.uniform(0, 1.2 * seconds))

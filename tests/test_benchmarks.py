@@ -72,6 +72,7 @@ def test_an_image_needs_the_operations_of_its_layers(make_row: MakeRow) -> None:
     assert need.bytes == 2 * sum(3 * before + 2 * after for before, after in values)
 
 
+@pytest.mark.integration
 def test_all_of_the_gpu_benchmark_works_in_small() -> None:
     """Broken: `make bench-gpu` would fail on the first machine that has a GPU."""
     environment = os.environ | {"PYTHONPATH": str(BENCHMARKS.parent.parent), "CUDA_VISIBLE_DEVICES": ""}

@@ -17,6 +17,8 @@ from test_pipeline import BASE, UNLOGGED, Project
 
 from pipeline import bundle, elsewhere
 
+pytestmark = pytest.mark.integration
+
 ALLOWED = ("torch", "pytorch-lightning", "safetensors", "numpy", "pydantic")
 STUDIES = {"tiny": {"title": "Tiny", "question": "?"}}
 ROWS = {"long": BASE | {"epochs": 60, "each": "conv bn act drop"}, "short": BASE | {"seeds": [0, 1]}}

@@ -12,6 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 from test_pipeline import BASE, UNLOGGED, Project
 
+pytestmark = pytest.mark.integration
+
 
 def locked(project: Project) -> dict[str, object]:
     """What dvc.lock holds of the rows."""

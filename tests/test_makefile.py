@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from test_pipeline import ROOT, Project
 
+pytestmark = pytest.mark.integration
+
 LAST_SECONDS = 180
 """A server that does not answer after this time, on a busy machine, does not answer."""
 

@@ -24,6 +24,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from written import write_params
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parent.parent
 BASE = {
     "study": "tiny",

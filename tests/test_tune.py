@@ -21,6 +21,8 @@ from test_pipeline import BASE, UNLOGGED, Project
 
 from pipeline.storage import read_json
 
+pytestmark = pytest.mark.integration
+
 TUNING: dict[str, Any] = {
     "trials": 6,
     "epochs": 2,

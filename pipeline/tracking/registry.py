@@ -8,6 +8,7 @@ import contextlib
 import io
 import tempfile
 import warnings
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,15 +46,47 @@ def make_model(client: MlflowClient, experiment: str, run_id: str, params: dict[
     return model
 
 
+class _Kind:
+    """What a saved network shares with all others of its kind.
+
+    Args:
+        folder: of the saved network.
+        about: its description.
+    """
+
+    def __init__(self, folder: Path, about: Model) -> None:
+        paths = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+        self._files = {name: path.read_bytes() for name, path in paths.items()}
+        self._about = {name: value for name, value in about.to_dict().items() if name not in OWN}
+
+    @cached_property
+    def _graph(self) -> "ExportedProgram":
+        """Loaded when a second network comes."""
+        from torch import export
+
+        return export.load(io.BytesIO(self._files[GRAPH]))
+
+    def save(self, folder: Path, about: Model, network: "nn.Module") -> None:
+        """Writes the folder of another network."""
+        import torch
+
+        for name, content in self._files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        tensors: dict[str, Any] = self._graph.state_dict | self._graph.constants
+        with torch.no_grad():
+            for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+                tensors[name].copy_(tensor)
+        torch.export.save(self._graph, folder / GRAPH)
+        Model.from_dict(about.to_dict() | self._about).save(str(folder / "MLmodel"))
+
+
 class Writer:
     """Writes the files of logged models. Networks of one kind share all but their tensors: the second one takes the
     graph of the first, whose export takes most of the time that logging a run does."""
 
     def __init__(self) -> None:
-        self._kind = ""
-        self._about: dict[str, Any] = {}
-        self._files: dict[str, bytes] = {}
-        self._graph: ExportedProgram
+        self._last: tuple[str, _Kind] | None = None
 
     def write(
         self,
@@ -80,38 +113,13 @@ class Writer:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             path = Path(folder) / "model"
-            if kind == self._kind:
-                self._save_another(path, about, network)
+            if self._last and self._last[0] == kind:
+                self._last[1].save(path, about, network)
             else:
                 _save(path, about, network, example, classes)
-                self._keep(path, about, kind)
+                self._last = kind, _Kind(path, about)
             batches.upload(model.artifact_location, path)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-
-    def _keep(self, path: Path, about: Model, kind: str) -> None:
-        """Keeps what the next network of this kind shares with one that was saved."""
-        from torch import export
-
-        files = [file for file in path.rglob("*") if file.is_file() and file != path / GRAPH]
-        self._files = {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
-        self._graph = export.load(path / GRAPH)
-        self._about = {name: value for name, value in about.to_dict().items() if name not in OWN}
-        self._kind = kind
-
-    def _save_another(self, path: Path, about: Model, network: "nn.Module") -> None:
-        """Writes the folder of a network of the kind that is kept."""
-        import torch
-
-        for name, content in self._files.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(content)
-        kept: dict[str, Any] = self._graph.state_dict | self._graph.constants
-        with torch.no_grad():
-            for name, tensor in (*network.named_parameters(), *network.named_buffers()):
-                kept[name].copy_(tensor)
-        (path / GRAPH).parent.mkdir()
-        torch.export.save(self._graph, path / GRAPH)
-        Model.from_dict(about.to_dict() | self._about).save(str(path / "MLmodel"))
 
 
 def _save(path: Path, about: Model, network: "nn.Module", example: "Tensor", classes: list[str]) -> None:
