@@ -60,7 +60,8 @@ def main() -> None:
     study = read_study(row.study)
     before = load_row(study, name, params.rows[name], paths.RUNS / row.study / name)
     after = trained(study, name, row)
-    print(f"\n{name} with {words}, {len(row.seeds)} seeds each, the same images and the same draws for both:\n")
+    seeds = ", ".join(map(str, row.seeds))
+    print(f"\n{name} as it is and with {words}; for each seed ({seeds}) the same images and the same draws:\n")
     print(comparison(before, after))
     print(
         f"\nTo keep it, write it into rows.{name} of params.yaml, or into a new row beside it.\n"

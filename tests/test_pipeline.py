@@ -207,7 +207,7 @@ def test_a_value_is_tried_beside_the_study(project: Project) -> None:
     """Broken: `make try` would end in a traceback, or change params.yaml, the study's outputs, or what DVC recorded."""
     before = (project.folder / "params.yaml").read_bytes(), project.outputs(), project.lock()
     printed = project.run("pipeline.whatif", "a", "optimizer.lr=0.02")
-    assert "a with optimizer.lr=0.02, 1 seeds each" in printed
+    assert "a as it is and with optimizer.lr=0.02; for each seed (0)" in printed
     assert "test accuracy, %" in printed
     assert before == ((project.folder / "params.yaml").read_bytes(), project.outputs(), project.lock())
 
