@@ -1,6 +1,6 @@
 """Training elsewhere: writes what a study still needs trained as one file that Python runs, see `elsewhere`.
 
-make bundle STUDY=vgg2          vgg2.pyz: code, plan, prepared images, and which runs are missing
+make bundle STUDY=vgg2          vgg2.pyz: code, plan, images, and which runs are missing
 make results STUDY=vgg2         vgg2.results.tar: the finished runs, for somebody else's `make collect`
 """
 
@@ -8,11 +8,11 @@ import argparse
 import json
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline import paths
 from pipeline.errors import UserError, command
-from pipeline.images import prepared
+from pipeline.images import archives, prepared
 from pipeline.params import planned
 from pipeline.running import parcels, rows, stages, store
 from pipeline.running.logbook import LoggedRun
@@ -33,12 +33,13 @@ with bundle.open("rb") as file:
     digest = hashlib.file_digest(file, "sha256").hexdigest()
 mark = work / ".unpacked"
 if not mark.exists() or mark.read_text() != digest:
-    for name in ("pipeline", "models", "words", "plan", "tuned"):
+    for name in ("pipeline", "models", "words", "plan", "tuned", "data", ".images"):
         shutil.rmtree(work / name, ignore_errors=True)
     zipfile.ZipFile(bundle).extractall(work)
     mark.write_text(digest)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(work), os.environ.get("PYTHONPATH")]))
-os.environ.pop("DVC_ROOT", None)
+for name in ("DVC_ROOT", "DISHARMONY_IMAGES"):
+    os.environ.pop(name, None)
 os.execv(sys.executable, [sys.executable, "-m", "pipeline.elsewhere", *sys.argv[1:]])
 '''
 
@@ -46,15 +47,25 @@ CODE = ("pipeline/**/*.py", "models/**/*.py", "words/*.py")
 """What of the checkout a bundle carries, beside the plan and images."""
 
 
-def write(study: str, runs: list[LoggedRun], target: Path) -> None:
-    """Writes a bundle of runs, all or nothing."""
+def write(study: str, runs: list[LoggedRun], target: Path, pixels: bool = False) -> None:
+    """Writes a bundle of runs, all or nothing.
+
+    Args:
+        study: whose they are.
+        runs: to be trained.
+        target: the file.
+        pixels: carries prepared images, also where the archive that they come from is smaller.
+    """
     draft = target.with_suffix(".draft")
     order = [[run.name, run.seed, run.key] for run in sorted(runs, key=lambda run: run.row.seeds.index(run.seed))]
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as bundle:
         bundle.writestr("__main__.py", START)
         bundle.writestr(parcels.MANIFEST, json.dumps({"study": study, "runs": order}))
-        for path in sorted(set(_files(runs))):
-            bundle.write(path, path.relative_to(paths.ROOT).as_posix())
+        files = {name: path for path, name in map(_named, _files(runs))}
+        for dataset in {run.row.dataset for run in runs}:
+            files |= {name: path for path, name in _images(dataset, pixels)}
+        for name, path in sorted(files.items()):
+            bundle.write(path, name)
     draft.replace(target)
 
 
@@ -62,7 +73,6 @@ def _files(runs: list[LoggedRun]) -> Iterator[Path]:
     for pattern in CODE:
         yield from paths.ROOT.glob(pattern)
     for run in runs:
-        yield from (run.prepared / name for name in (prepared.FIT_FILE, prepared.TEST_FILE))
         if planned.is_tuned(run.name):
             yield paths.PLAN / "tuned" / f"{run.name}.json"
             yield from (paths.TUNED / run.name).iterdir()
@@ -70,10 +80,40 @@ def _files(runs: list[LoggedRun]) -> Iterator[Path]:
             yield paths.PLAN / "rows" / f"{run.name}.json"
 
 
+def _images(dataset: str, pixels: bool) -> list[tuple[Path, str]]:
+    """The files of a data set and their names in a bundle: prepared ones, or the archive to prepare them from, which
+    of CIFAR-10 as JPEG is a tenth."""
+    folder = paths.prepared(dataset)
+    ready = [folder / prepared.FIT_FILE, folder / prepared.TEST_FILE]
+    if not pixels and (archive := _archive(dataset)) and archive[0].stat().st_size < sum(map(_size, ready)):
+        return [archive, _named(paths.PLAN / "datasets" / f"{dataset}.json")]
+    return [_named(path) for path in ready]
+
+
+def _archive(dataset: str) -> tuple[Path, str] | None:
+    """The archive of a data set, and its name where a bundle is unpacked; None where there is none, or it could not be
+    found there by the path that params.yaml gives."""
+    given: str | None = getattr(planned.read_dataset(dataset), "path", None)
+    found = archives.find(f"datasets.{dataset}.path", given) if given else None
+    if not given or not found or not found.is_file():
+        return None
+    within = PurePosixPath(given).with_name(found.name)
+    return None if within.is_absolute() or {"..", "~"} & set(within.parts) else (found, f".images/{within}")
+
+
+def _named(path: Path) -> tuple[Path, str]:
+    return path, path.relative_to(paths.ROOT).as_posix()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
 @command
 def main() -> None:
     parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.bundle", description="Training elsewhere")
     parser.add_argument("study", help="a key of studies")
+    parser.add_argument("--pixels", action="store_true", help="carry images as pixels, whose archive may be smaller")
     parser.add_argument("--results", action="store_true", help="write the finished runs, for somebody's make collect")
     arguments = parser.parse_args()
     stages.repro(["plan"])
@@ -89,7 +129,7 @@ def main() -> None:
         hint = "all are trained" if runs else "no row has its images yet; .venv/bin/dvc repro prepare"
         raise UserError(f"{arguments.study}: no run to bundle: {hint}")
     target = Path(f"{arguments.study}.pyz")
-    write(arguments.study, missing, target)
+    write(arguments.study, missing, target, arguments.pixels)
     print(f"{target}: {len(missing)} of {len(runs)} runs, {target.stat().st_size / 1e6:.1f} MB; python {target} --help")
 
 

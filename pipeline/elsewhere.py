@@ -67,10 +67,11 @@ def tasks(runs: list[tuple[str, int, str]]) -> dict[Path, tuple[str, Task]]:
         plan = planned.read_row(name)
         if code.of_run(plan.row) != plan.code:
             raise UserError(f"{paths.ROOT}: not the code that the bundle was made of; unpack it anew")
-        data = paths.prepared(plan.row.dataset)
+        data = images(plan.row.dataset)
         run = next(run for run in describe(name, plan.row, digest(data), plan.code) if run.seed == seed)
         if run.key != key:
-            raise UserError(f"{data}: not the images that the bundle was made of; unpack it anew")
+            hint = "unpack it anew, or, where pictures are decoded otherwise here, bundle with --pixels"
+            raise UserError(f"{data}: not the images that the bundle was made of; {hint}")
         try:
             check_machine(name, plan.row)
         except UserError as error:
@@ -81,6 +82,23 @@ def tasks(runs: list[tuple[str, int, str]]) -> dict[Path, tuple[str, Task]]:
         write_json(run.folder / store.SPEC, store.run_spec(plan.row, seed, run.data, plan.code))
         found[run.folder] = f"{name} seed {seed}", Task(plan.row, seed, data, run.folder)
     return found
+
+
+def images(dataset: str) -> Path:
+    """Where the images of a data set lie; those that came as an archive are prepared first.
+
+    Raises:
+        UserError: what that needs is missing here.
+    """
+    folder = paths.prepared(dataset)
+    if not folder.exists():
+        try:
+            from pipeline.prepare import prepare
+        except ModuleNotFoundError:
+            hint = f"run: {sys.executable} -m pip install pillow rich"
+            raise UserError(f"{dataset}: its pictures are read here, which needs pillow and rich; {hint}") from None
+        print(prepare(dataset, planned.read_dataset(dataset), folder), flush=True)
+    return folder
 
 
 def train(wanted: dict[Path, tuple[str, Task]], jobs: int | None, target: Path) -> list[str]:

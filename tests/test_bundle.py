@@ -2,6 +2,7 @@
 started again, gives the bytes of `dvc repro`."""
 
 import importlib.metadata
+import io
 import os
 import re
 import shutil
@@ -9,10 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
+from PIL import Image
 from test_pipeline import BASE, UNLOGGED, Project
 
 from pipeline import bundle, elsewhere
@@ -76,6 +80,51 @@ def test_a_bundle_takes_whole_numbers_alone(
     with pytest.raises(SystemExit):
         elsewhere.main()
     assert f"argument {option}: found '{word}'; a whole number, 1 or more" in capsys.readouterr().err
+
+
+def test_an_archive_travels_instead_of_its_pixels(bare: Path, tmp_path: Path) -> None:
+    """Broken: a bundle would be larger than it need be; or its pictures could not be read there, would be other images
+    than those here, or end in a traceback where what reads them is missing."""
+    home, there = tmp_path / "home", tmp_path / "there"
+    home.mkdir()
+    there.mkdir()
+    project = Project(home)
+    (home / ".images").mkdir()
+    draws = np.random.default_rng(0)
+    with zipfile.ZipFile(home / ".images" / "stripes.zip", "w") as archive:
+        for label, side in enumerate(("left", "right")):
+            for number in range(20):
+                pixels = draws.integers(0, 256, (32, 32, 3), np.uint8)
+                pixels[:, 16 * label : 16 * label + 8] = 0
+                picture = io.BytesIO()
+                Image.fromarray(pixels).save(picture, "jpeg")
+                archive.writestr(f"{side}/{number}.jpg", picture.getvalue())
+    project.params |= PARAMS | {"rows": {"a": BASE | {"dataset": "stripes", "batch": 10}}}
+    project.params["datasets"] = {"stripes": {"source": "folder", "path": "stripes"}}
+    project.write()
+    project.repro("prepare@stripes")
+    project.run("pipeline.bundle", "tiny", "--pixels")
+    large = (home / "tiny.pyz").stat().st_size
+    project.run("pipeline.bundle", "tiny")
+    assert (home / "tiny.pyz").stat().st_size < large
+    shutil.move(home / "tiny.pyz", there)
+
+    def run(python: Path | str) -> "subprocess.CompletedProcess[str]":
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(there)}
+        return subprocess.run(
+            [str(python), "tiny.pyz"], cwd=there, env=environment, capture_output=True, text=True, check=False
+        )
+
+    without = run(bare)
+    assert without.returncode == 1
+    assert without.stderr.startswith("error: stripes: its pictures are read here, which needs pillow and rich; run:")
+    done = run(sys.executable)
+    assert done.returncode == 0, done.stderr
+    assert "results.tar: 1 of 1 runs" in done.stdout
+    shutil.move(there / "results.tar", home)
+    assert "1 new runs, 0 already here" in project.run("pipeline.collect", "results.tar")
+    _, printed = project.repro("train@a", **UNLOGGED)
+    assert "epochs" not in printed, "other images there than here"
 
 
 def test_a_bundle_gives_the_bytes_of_repro(bare: Path, tmp_path: Path) -> None:
