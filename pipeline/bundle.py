@@ -1,13 +1,14 @@
-"""Training elsewhere: writes what a study still needs trained as one file that Python runs, see `elsewhere`.
+"""Training elsewhere: writes what studies still need trained as one file that Python runs, see `elsewhere`.
 
 make bundle STUDY=vgg2          vgg2.pyz: code, plan, images, and which runs are missing
+make bundle STUDY='vgg2 order'  the same of two studies, the first one's runs first
 make results STUDY=vgg2         vgg2.results.tar: the finished runs, for somebody else's `make collect`
 """
 
 import argparse
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline import paths
@@ -47,20 +48,21 @@ CODE = ("pipeline/**/*.py", "models/**/*.py", "words/*.py")
 """What of the checkout a bundle carries, beside the plan and images."""
 
 
-def write(study: str, runs: list[LoggedRun], target: Path, pixels: bool = False) -> None:
+def write(studies: Sequence[str], runs: list[LoggedRun], target: Path, pixels: bool = False) -> None:
     """Writes a bundle of runs, all or nothing.
 
     Args:
-        study: whose they are.
+        studies: whose they are, the most wanted first; within one, the first seed of all rows comes first.
         runs: to be trained.
         target: the file.
         pixels: carries prepared images, also where the archive that they come from is smaller.
     """
     draft = target.with_suffix(".draft")
-    order = [[run.name, run.seed, run.key] for run in sorted(runs, key=lambda run: run.row.seeds.index(run.seed))]
+    wanted = sorted(runs, key=lambda run: (studies.index(run.study), run.row.seeds.index(run.seed)))
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as bundle:
         bundle.writestr("__main__.py", START)
-        bundle.writestr(parcels.MANIFEST, json.dumps({"study": study, "runs": order}))
+        manifest = {"studies": studies, "runs": [[run.name, run.seed, run.key] for run in wanted]}
+        bundle.writestr(parcels.MANIFEST, json.dumps(manifest))
         files = {name: path for path, name in map(_named, _files(runs))}
         for dataset in {run.row.dataset for run in runs}:
             files |= {name: path for path, name in _images(dataset, pixels)}
@@ -112,24 +114,25 @@ def _size(path: Path) -> int:
 @command
 def main() -> None:
     parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.bundle", description="Training elsewhere")
-    parser.add_argument("study", help="a key of studies")
+    parser.add_argument("studies", nargs="+", metavar="study", help="keys of studies, the most wanted first")
     parser.add_argument("--pixels", action="store_true", help="carry images as pixels, whose archive may be smaller")
     parser.add_argument("--results", action="store_true", help="write the finished runs, for somebody's make collect")
     arguments = parser.parse_args()
     stages.repro(["plan"])
-    runs = rows.of_studies([arguments.study])
+    studies, name = list(dict.fromkeys(arguments.studies)), "-".join(dict.fromkeys(arguments.studies))
+    runs = rows.of_studies(studies)
     over = [run for run in runs if store.sound(run.folder) is not None]
     if arguments.results:
-        target = Path(f"{arguments.study}.results.tar")
+        target = Path(f"{name}.results.tar")
         parcels.write(target, {run.folder for run in over})
         print(f"{target}: {len(over)} of {len(runs)} runs; elsewhere: make collect FILE={target}")
         return
     missing = [run for run in runs if run not in over]
     if not missing:
         hint = "all are trained" if runs else "no row has its images yet; .venv/bin/dvc repro prepare"
-        raise UserError(f"{arguments.study}: no run to bundle: {hint}")
-    target = Path(f"{arguments.study}.pyz")
-    write(arguments.study, missing, target, arguments.pixels)
+        raise UserError(f"{name}: no run to bundle: {hint}")
+    target = Path(f"{name}.pyz")
+    write(studies, missing, target, arguments.pixels)
     print(f"{target}: {len(missing)} of {len(runs)} runs, {target.stat().st_size / 1e6:.1f} MB; python {target} --help")
 
 

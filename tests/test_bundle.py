@@ -3,6 +3,7 @@ started again, gives the bytes of `dvc repro`."""
 
 import importlib.metadata
 import io
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,9 @@ from PIL import Image
 from test_pipeline import BASE, UNLOGGED, Project
 
 from pipeline import bundle, elsewhere
+from pipeline.params.rows import Row
+from pipeline.running import parcels
+from pipeline.running.rows import describe
 
 pytestmark = pytest.mark.integration
 
@@ -68,6 +73,32 @@ def test_a_bundle_says_what_is_missing(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: missing here: torch, pytorch-lightning, safetensors, numpy, pydantic")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_most_wanted_runs_come_first(
+    make_row: Callable[..., Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: minutes of a GPU would go to the tenth seed of a row before the first one of another, or of a study."""
+    monkeypatch.setattr(bundle, "_files", lambda runs: [])
+    monkeypatch.setattr(bundle, "_images", lambda dataset, pixels: [])
+    runs = [
+        run
+        for study in ("b", "a")
+        for row in ("x", "y")
+        for run in describe(f"{study}-{row}", make_row(study=study, seeds=[7, 3]), "", "")
+    ]
+    bundle.write(["b", "a"], runs[::-1], tmp_path / "bundle.pyz")
+    manifest = json.loads(zipfile.ZipFile(tmp_path / "bundle.pyz").read(parcels.MANIFEST))
+    assert [(name, seed) for name, seed, _ in manifest["runs"]] == [
+        ("b-y", 7),
+        ("b-x", 7),
+        ("b-y", 3),
+        ("b-x", 3),
+        ("a-y", 7),
+        ("a-x", 7),
+        ("a-y", 3),
+        ("a-x", 3),
+    ]
 
 
 @pytest.mark.parametrize("option", ["--jobs", "--minutes"])

@@ -27,7 +27,7 @@ NAMES = (*NOTES, "curves.csv", *TENSORS, "result.json")
 """What a parcel holds of a run; the result last, as a folder that has one is whole."""
 
 MANIFEST = "bundle.json"
-"""In a bundle: `study`, and `runs`, each a row's name, a seed and the run's key, the most wanted first."""
+"""In a bundle: `studies`, and `runs`, each a row's name, a seed and the run's key, the most wanted first."""
 
 MEMBER = re.compile(rf"([0-9a-f]{{32}})/({'|'.join(map(re.escape, NAMES))})")
 
