@@ -14,8 +14,8 @@ PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
   td { border: 1px solid #ddd }
 </style>
 <table>
-<caption>Test images: how many of each class, a row, were taken for which, a column. The darker, the larger the
-  share of the class.</caption>
+<caption>Test images by their class, a row, and by the class that they were taken for, a column. The darker a cell,
+  the larger its share of the row.</caption>
 <tr><th></th>{% for name in classes %}<th scope="col">{{ name }}</th>{% endfor %}</tr>
 {% for name, line in lines %}
 <tr><th scope="row">{{ name }}</th>
