@@ -28,7 +28,7 @@ from pipeline.training import streams
 from pipeline.training.devices import uses_gpu
 
 if TYPE_CHECKING:
-    from pipeline.measures.next_epoch import NextEpoch  # Lightning, which only workers need
+    from pipeline.measures.epochs import Epochs  # Lightning, which only workers need
 
 STEPS = 4
 """Reports of a diagnosis, one after each part."""
@@ -67,41 +67,41 @@ def diagnose(row: Row, seed: int, data: Path, weights: Path, report: Report) -> 
     Returns:
         `layers`, as `shift.shifts` gives them, and `numbers`, as above.
     """
-    from pipeline.measures.next_epoch import NextEpoch
+    from pipeline.measures.epochs import Epochs
 
     device = torch.device("cuda" if uses_gpu(row) else "cpu")
     layout = torch.channels_last if row.trainer.channels_last else torch.contiguous_format
     model = inference.load(row, data, seed, weights).to(device)
     model.to(memory_format=layout)  # type: ignore[call-overload]
-    epoch, test = NextEpoch(data, row, seed, device), draws.test(data)
+    epochs, test = Epochs(data, row, seed, device), draws.test(data)
     scored = {"val": draws.read(data, seed).validation, "test": test}
-    layers, numbers = _statistics(model, scored, epoch, row.norm.momentum, report)
-    train, labels = epoch.train, epoch.train.labels.cpu()
-    logits, which = modes.noisy_logits(model, train, epoch.batch, seed)
+    layers, numbers = _statistics(model, scored, epochs, row.norm.momentum, report)
+    train, labels = epochs.train, epochs.train.labels.cpu()
+    logits, which = modes.noisy_logits(model, train, epochs.batch, seed)
     numbers |= _score("train", "train", logits, labels[which])
     numbers |= _score("train", "eval", predict(model, train)[which], labels[which])
     report({"done": 3})
     if any(isinstance(layer, shift.BatchNorm) for layer in model.modules()):
-        numbers |= _company(model, test, epoch)
+        numbers |= _company(model, test, epochs)
     report({"done": 4})
     return {"layers": layers, "numbers": numbers}
 
 
 def _statistics(
-    model: nn.Sequential, scored: dict[str, Subset], epoch: "NextEpoch", momentum: float, report: Report
+    model: nn.Sequential, scored: dict[str, Subset], epochs: "Epochs", momentum: float, report: Report
 ) -> tuple[list[dict[str, Any]], Numbers]:
     """The shift of each norm, and the scores with statistics as they are and run again."""
     normalize, network = model
     assert isinstance(network, nn.Sequential)
 
-    def batches(most: int | None = None) -> Iterator[Tensor]:
-        return map(normalize, epoch.batches(most))
+    def batches(count: int) -> Iterator[Tensor]:
+        return map(normalize, epochs.batches(count))
 
     networks, layers = {"before": network}, []
     if shift.running_norms(network):
         enough = shift.enough(momentum)
         networks["moving"] = recalibrate.moving(network, batches(enough))
-        networks["exact"] = recalibrate.exact(network, batches)
+        networks["exact"] = recalibrate.exact(network, lambda: batches(len(epochs)))
         report({"done": 1})
         layers = shift.shifts(network, networks["exact"], lambda: batches(enough))
     numbers: Numbers = {}
@@ -112,11 +112,11 @@ def _statistics(
     return layers, numbers
 
 
-def _company(model: nn.Sequential, test: Subset, epoch: "NextEpoch") -> Numbers:
+def _company(model: nn.Sequential, test: Subset, epochs: "Epochs") -> Numbers:
     """The same subjects for all rows and seeds of a data set, and the same others for all rows of a seed."""
     subjects, labels = _some(test, modes.SUBJECTS, "test")
-    others, _ = _some(epoch.train, modes.others(epoch.batch), "train")
-    return modes.company(model, subjects.to(others.device), labels, others, epoch.batch, 0)
+    others, _ = _some(epochs.train, modes.others(epochs.batch), "train")
+    return modes.company(model, subjects.to(others.device), labels, others, epochs.batch, 0)
 
 
 def _some(images: Subset, most: int, purpose: str) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ def moving(network: nn.Sequential, batches: Iterable[Tensor]) -> nn.Sequential:
 
     Args:
         network: in test mode.
-        batches: as many as for the shift, see there.
+        batches: enough of them that a start would be forgotten, see `shift.enough`.
     """
     observed = observe(with_batch_statistics(network), batches)
     network = copy.deepcopy(network)

@@ -8,8 +8,8 @@ its augmentation: no dropout, and all norms normalize with their running statist
 
 The paper does not say from where the average starts, and over its 700 batches a start is forgotten. Here none has
 any weight: the batches' weights m(1 − m)ⁿ are divided by their sum. As many batches are seen as it takes to forget a
-start to a thousandth, 66 at momentum 0.1, since one that lies further back weighs nothing; an epoch at most, after
-which the same images would only come again.
+start to a thousandth, 66 at momentum 0.1: one that lies further back weighs nothing, and where the data have fewer,
+they are gone through again.
 """
 
 import math
@@ -161,7 +161,7 @@ def shifts(
     Args:
         network: in test mode, as training has left it.
         exact: the network with the statistics of `recalibrate.exact`.
-        batches: gives the training data, as many batches as are `enough` or an epoch, the same at each call.
+        batches: gives the training data, as many batches as are `enough`, the same at each call.
 
     Returns:
         Per layer: `layer`, its name; `channels`; `moving` and `real` as above; `ratio`, real by moving, and `shift`;
