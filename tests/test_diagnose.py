@@ -74,11 +74,22 @@ def test_statistics_run_again_repair_a_spoiled_network(make_row: MakeRow) -> Non
 def test_exact_statistics_are_those_of_all_values(make_row: MakeRow) -> None:
     """Broken: population variance would be a mean of batch variances, or taken behind the wrong layer."""
     layers = network(make_row())
-    mean, variance = recalibrate.population(layers[:1], batches(5))
+    with torch.inference_mode():
+        mean, variance = recalibrate.population(map(layers[0], batches(5)))
     with torch.no_grad():
         values = torch.cat([layers[0](x) for x in batches(5)]).transpose(0, 1).flatten(1).double().numpy()
     np.testing.assert_allclose(mean.numpy(), values.mean(1), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(variance.numpy(), values.var(1), rtol=1e-5)
+
+
+def test_what_is_kept_changes_no_statistic(make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a large data set, whose activations are not kept, would be measured otherwise than a small one."""
+    layers, found = network(make_row(each="conv bn act drop", head="dense bn act")), []
+    for room in (2**29, 20_000, 0):
+        monkeypatch.setattr(recalibrate, "KEPT", room)
+        found.append(recalibrate.exact(layers, lambda: batches(5, 8)).state_dict())
+    for key, value in found[0].items():
+        assert torch.equal(value, found[1][key]) and torch.equal(value, found[2][key])
 
 
 def test_training_mode_is_that_of_training_and_changes_nothing(make_row: MakeRow) -> None:
