@@ -3,7 +3,8 @@
     python vgg2.pyz --minutes 10 --jobs 8
 
 The most wanted runs come first: the first seed of all rows, then the second. Stopped, killed or out of time, it goes on
-when it is started again. Needs torch, pytorch-lightning, safetensors, numpy and pydantic.
+when it is started again. Needs torch, pytorch-lightning, safetensors, numpy and pydantic; of a bundle that carries an
+archive of pictures, pillow and rich too.
 """
 
 if __name__ == "__main__":
