@@ -87,7 +87,7 @@ def _images(dataset: str, pixels: bool) -> list[tuple[Path, str]]:
     of CIFAR-10 as JPEG is a tenth."""
     folder = paths.prepared(dataset)
     ready = [folder / prepared.FIT_FILE, folder / prepared.TEST_FILE]
-    if not pixels and (archive := _archive(dataset)) and archive[0].stat().st_size < sum(map(_size, ready)):
+    if not pixels and (archive := _archive(dataset)) and _size(archive[0]) < sum(map(_size, ready)):
         return [archive, _named(paths.PLAN / "datasets" / f"{dataset}.json")]
     return [_named(path) for path in ready]
 
@@ -119,7 +119,8 @@ def main() -> None:
     parser.add_argument("--results", action="store_true", help="write the finished runs, for somebody's make collect")
     arguments = parser.parse_args()
     stages.repro(["plan"])
-    studies, name = list(dict.fromkeys(arguments.studies)), "-".join(dict.fromkeys(arguments.studies))
+    studies = list(dict.fromkeys(arguments.studies))
+    name = "-".join(studies)
     runs = rows.of_studies(studies)
     over = [run for run in runs if store.sound(run.folder) is not None]
     if arguments.results:

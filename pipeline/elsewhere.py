@@ -3,7 +3,8 @@
     python vgg2.pyz --minutes 10 --jobs 8
 
 The most wanted runs come first: the first seed of all rows, then the second. Stopped, killed or out of time, it goes on
-when it is started again. Needs torch, pytorch-lightning, safetensors, numpy and pydantic.
+when it is started again. Needs torch, pytorch-lightning, safetensors, numpy and pydantic; of a bundle that carries an
+archive of pictures, pillow and rich too.
 """
 
 if __name__ == "__main__":
@@ -13,8 +14,10 @@ if __name__ == "__main__":
 
 import argparse
 import functools
+import importlib.util
 import json
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -34,6 +37,10 @@ from pipeline.storage import write_json
 
 REWRITE = 30.0
 """Seconds after which results.tar is written again while there are new results."""
+
+
+READERS = {"PIL": "pillow", "rich": "rich"}
+"""Packages that read pictures, by the names of their modules; who carries prepared images needs none."""
 
 
 class Over(Exception):
@@ -92,12 +99,12 @@ def images(dataset: str) -> Path:
     """
     folder = paths.prepared(dataset)
     if not folder.exists():
-        try:
-            from pipeline.prepare import prepare
-        except ModuleNotFoundError:
-            hint = f"run: {sys.executable} -m pip install pillow rich"
-            raise UserError(f"{dataset}: its pictures are read here, which needs pillow and rich; {hint}") from None
-        print(prepare(dataset, planned.read_dataset(dataset), folder), flush=True)
+        missing = [package for name, package in READERS.items() if importlib.util.find_spec(name) is None]
+        if missing:
+            hint = f"{', '.join(missing)}; run: {sys.executable} -m pip install {' '.join(missing)}"
+            raise UserError(f"{dataset}: its pictures are read here, which needs {hint}")
+        if subprocess.run([sys.executable, "-m", "pipeline.prepare", dataset], check=False).returncode:
+            raise UserError(f"{dataset}: its images are not prepared, see above")
     return folder
 
 

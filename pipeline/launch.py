@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pipeline.errors import UserError, command, positive
 from pipeline.params import planned
 from pipeline.running import stages, store
-from pipeline.running.pool import Engine, ThisMachine, train_rows, warm
+from pipeline.running.pool import Engine, ThisMachine, train_rows
 from pipeline.tracking.tracker import Tracker
 
 WHAT = "Trains the stale rows that some stages need side by side, records them, and goes on as `dvc repro` does."
@@ -79,9 +79,7 @@ def _train(kind: str, targets: list[str], engine: Engine, quiet: bool) -> None:
     Raises:
         UserError: as `launch`.
     """
-    trains, before, bare = stages.needed(targets, kind)
-    if bare and engine.here:
-        warm()
+    trains, before = stages.needed(targets, kind)
     if before:
         stages.repro(before, quiet)
     stale = {name.partition("@")[2]: (name, inputs) for name, inputs in stages.stale(trains).items()}

@@ -12,6 +12,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import torch
+
 from pipeline import paths
 from pipeline.errors import UserError, command
 from pipeline.reporting.page import render
@@ -22,6 +24,7 @@ from pipeline.storage import write_atomically
 
 def write(reports: Path) -> None:
     """Writes the page as Markdown and as HTML; of pictures that were there none is left."""
+    torch.set_num_threads(1)  # sums are split by the number of threads, hence of cores
     made = sections()
     shutil.rmtree(reports / FOLDER, ignore_errors=True)
     (reports / FOLDER).mkdir(parents=True)

@@ -148,7 +148,7 @@ def test_an_archive_travels_instead_of_its_pixels(bare: Path, tmp_path: Path) ->
 
     without = run(bare)
     assert without.returncode == 1
-    assert without.stderr.startswith("error: stripes: its pictures are read here, which needs pillow and rich; run:")
+    assert without.stderr.startswith("error: stripes: its pictures are read here, which needs pillow, rich; run:")
     done = run(sys.executable)
     assert done.returncode == 0, done.stderr
     assert "results.tar: 1 of 1 runs" in done.stdout

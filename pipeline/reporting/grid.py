@@ -50,10 +50,14 @@ def _numeric(key: str, settings: Sequence[dict[str, Any]]) -> bool:
 
 
 def _by(across: str, differing: Sequence[str], results: Sequence[Result], settings: Sequence[Any]) -> Grid | None:
-    """The grid with this number from column to column; what follows from it, as a rate from a batch, is no line."""
+    """The grid with this number from column to column; what follows from it, as a rate from a batch, is no line. Where
+    more than numbers does, as an optimizer of another kind with another rate, the number does not tell columns apart.
+    """
     others = [
         key for key in differing if len({(s[across], repr(s.get(key))) for s in settings}) > _count(across, settings)
     ]
+    if not all(_numeric(key, settings) for key in differing if key not in others):
+        return None
     lines: dict[str, dict[float, Result]] = {}
     for result, setting in zip(results, settings, strict=True):
         line = lines.setdefault(repr([setting.get(key) for key in others]), {})

@@ -1,7 +1,7 @@
 """The story over all studies: each answer, what contradicts what is said elsewhere, what is settled, what is open."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pipeline.findings.decisions import Decision
@@ -16,6 +16,9 @@ PRIMER = "New to these layers? The [primer](primer.md) shows what they do, on sm
 
 ANSWERS, ANSWERS_END = "<!-- what studies answer, as their reports say it -->", "<!-- answers end -->"
 """Marks in README.md between which the reports write."""
+
+FIRST = re.compile(r"^.*?[.](?=\s|$)", re.DOTALL)
+"""The first sentence of a text."""
 
 Summary = dict[str, Any]
 """What the index says of a study, as `summary` gives it."""
@@ -58,15 +61,25 @@ HEADINGS = {
 """Claims by what their studies decide; those whose studies decide differently come under the heading without any."""
 
 
+def ranked(summaries: Iterable[Summary]) -> list[Summary]:
+    """Studies as a reader should meet them: with a caveat after those without, then what decides the most claims."""
+
+    def place(one: Summary) -> tuple[bool, int]:
+        decided = [claim for claim in one["claims"] if Decision(claim["decision"]) not in OPEN]
+        return bool(one["note"]), -len(decided)
+
+    return sorted(summaries, key=place)
+
+
 def with_answers(readme: str, summaries: Sequence[Summary]) -> str:
-    """README.md with what studies answer between its marks, if it has them.
+    """README.md with what studies answer, and the first sentence of their caveats, between its marks, if it has them.
 
     Args:
         readme: as it is.
         summaries: what `summary` gives of each.
     """
     told = "".join(
-        f"- [{one['title']}](reports/{one['name']}.md): {one['answer']}{' ' * bool(one['note'])}{one['note']}\n"
+        " ".join([f"- [{one['title']}](reports/{one['name']}.md):", one["answer"], *FIRST.findall(one["note"])]) + "\n"
         for one in summaries
     )
     return re.sub(f"(?<={ANSWERS}\n).*?(?={ANSWERS_END})", lambda _: told, readme, count=1, flags=re.DOTALL)

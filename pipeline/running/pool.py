@@ -6,9 +6,7 @@ that are finished, and the states of those that are not, wait for the next start
 """
 
 import functools
-import importlib
 import sys
-import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
@@ -74,12 +72,6 @@ class ThisMachine:
 
     def do_all(self, tasks: Iterable[Task]) -> Events:
         return workers.do_all(tasks)
-
-
-def warm() -> None:
-    """Begins to import what training on this machine needs, here and in the workers' server; others go on meanwhile."""
-    forkserver.start()
-    threading.Thread(target=importlib.import_module, args=["torch"]).start()
 
 
 def train_rows(rows: Mapping[str, PlannedRow], engine: Engine, tracker: Log) -> dict[str, str]:

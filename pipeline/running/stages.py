@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeline import paths
 from pipeline.errors import UserError
@@ -41,22 +41,8 @@ def _project() -> Iterator["Repo"]:
         raise UserError(one_line(error)) from None
 
 
-class Needed(NamedTuple):
-    """What targets need of one kind of stage, in the order in which DVC runs it.
-
-    Args:
-        trains: names of the stages of that kind.
-        before: names of the stages that these need.
-        bare: whether one of `trains` has no outputs, and so will surely train.
-    """
-
-    trains: list[str]
-    before: list[str]
-    bare: bool
-
-
-def needed(targets: Sequence[str], kind: str) -> Needed:
-    """What targets need.
+def needed(targets: Sequence[str], kind: str) -> tuple[list[str], list[str]]:
+    """The stages of a kind that targets need, and those that these need, both in the order in which DVC runs them.
 
     Args:
         targets: names of stages, as `dvc repro` takes them; none for all.
@@ -72,8 +58,7 @@ def needed(targets: Sequence[str], kind: str) -> Needed:
         wanted = plan_repro(graph, [stage for target in targets or [None] for stage in project.stage.collect(target)])
         trains = [stage for stage in wanted if stage.addressing.startswith(f"{kind}@")]
         before = [stage.addressing for stage in plan_repro(graph, trains) if stage not in trains] if trains else []
-        bare = any(not out.exists for stage in trains for out in stage.outs)
-        return Needed([stage.addressing for stage in trains], before, bare)
+        return [stage.addressing for stage in trains], before
 
 
 def stale(names: Sequence[str]) -> dict[str, Inputs]:

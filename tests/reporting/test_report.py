@@ -489,3 +489,14 @@ def test_rows_that_are_a_grid_are_found(measure: Measure) -> None:
     assert cells == {name: {batch: f"{name}-{batch}" for batch in (2, 8, 32)} for name in ("plain", "bn")}
     assert grid(group[:5]) is None
     assert "(s/grid.svg)" in written(rows, [group])
+
+
+def test_optimizers_are_no_column_of_learning_rates(measure: Measure) -> None:
+    """Else rows that another optimizer trains stand under its rate, as if that were all that differs."""
+    rows = {
+        f"{name}-{optimizer}": (make_row(each=each, optimizer={"name": optimizer, "lr": rate}), WINNER)
+        for name, each in (("plain", "conv act"), ("bn", "conv bn act"), ("ln", "conv ln act"))
+        for optimizer, rate in (("sgd", 0.01), ("adam", 0.001))
+    }
+    (group,) = measure(rows)
+    assert grid(group) is None

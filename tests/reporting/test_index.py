@@ -1,0 +1,38 @@
+"""The story over all studies, and what of it stands in README.md."""
+
+from typing import Any
+
+from pipeline.reporting import index
+
+
+def summary(name: str, note: str, *decisions: str) -> dict[str, Any]:
+    claims = [{"name": f"c{i}", "decision": decision} for i, decision in enumerate(decisions)]
+    return {
+        "name": name,
+        "title": name.upper(),
+        "answer": f"{name} is 0.5 points ahead.",
+        "note": note,
+        "claims": claims,
+    }
+
+
+def test_what_decides_most_comes_first_and_what_has_a_caveat_last() -> None:
+    """Broken: a reader would meet a demonstration, or a study that settles nothing, before an answer."""
+    studies = [
+        summary("a", "", "undecided", "undecided", "not run"),
+        summary("b", "A demonstration.", "supported", "supported"),
+        summary("c", "", "supported", "contradicted", "undecided"),
+    ]
+    assert [one["name"] for one in index.ranked(studies)] == ["c", "a", "b"]
+
+
+def test_readme_says_of_a_caveat_its_first_sentence() -> None:
+    """Broken: the first screen would hide that a study only demonstrates, or be filled by why."""
+    noted, plain = summary("a", "Shows 0.5 points, no evidence. The rate was chosen after a look."), summary("b", "")
+    text = index.with_answers(f"T\n{index.ANSWERS}\nold\n{index.ANSWERS_END}\nEnd\n", [noted, plain])
+    assert text == (
+        f"T\n{index.ANSWERS}\n"
+        "- [A](reports/a.md): a is 0.5 points ahead. Shows 0.5 points, no evidence.\n"
+        "- [B](reports/b.md): b is 0.5 points ahead.\n"
+        f"{index.ANSWERS_END}\nEnd\n"
+    )
