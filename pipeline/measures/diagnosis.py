@@ -79,7 +79,7 @@ def diagnose(row: Row, seed: int, data: Path, weights: Path, report: Report) -> 
     train, labels = epoch.train, epoch.train.labels.cpu()
     logits, which = modes.noisy_logits(model, train, epoch.batch, seed)
     numbers |= _score("train", "train", logits, labels[which])
-    numbers |= _score("train", "eval", predict(model, train)[which], labels[which])
+    numbers |= _score("train", "eval", _logits(model, train)[which], labels[which])
     report({"done": 3})
     if any(isinstance(layer, shift.BatchNorm) for layer in model.modules()):
         numbers |= _company(model, test, epoch)
@@ -107,7 +107,7 @@ def _statistics(
     numbers: Numbers = {}
     for split, subset in scored.items():
         for name, changed in networks.items():
-            numbers |= _score(split, name, predict(nn.Sequential(normalize, changed), subset), subset.labels)
+            numbers |= _score(split, name, _logits(nn.Sequential(normalize, changed), subset), subset.labels)
     report({"done": 2})
     return layers, numbers
 
@@ -125,14 +125,10 @@ def _some(images: Subset, most: int, purpose: str) -> tuple[Tensor, Tensor]:
     return images[order[:most].to(images.labels.device)]
 
 
-def predict(model: nn.Module, images: Subset) -> Tensor:
-    """Logits of N images in test mode, on the CPU."""
-    from pipeline.training.batches import Batches
-
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        found = [model(batch.to(device)).cpu() for batch, _ in Batches(images)]
-    return torch.cat(found) if found else torch.empty(0, 0)
+def _logits(model: nn.Module, subset: Subset) -> Tensor:
+    """In test mode, on the CPU."""
+    images, _ = subset[:]
+    return inference.logits(model, images.to(next(model.parameters()).device)).cpu() if len(images) else torch.empty(0)
 
 
 def _score(split: str, how: str, logits: Tensor, labels: Tensor) -> Numbers:

@@ -12,8 +12,8 @@ from models import Normalize, build
 from pipeline.images import draws, prepared
 from pipeline.params.rows import Row
 
-BATCH = 128
-"""Images that are computed at once, at most."""
+BATCH = 32
+"""Images that are computed at once, at most: what layers make of so few stays in a core's caches."""
 
 
 def load(row: Row, data: Path, seed: int, weights: Path) -> nn.Sequential:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pipeline.measures.modes import with_batch_statistics
 from pipeline.measures.shift import BatchNorm, channel_moments, observe, running_norms
 
-KEPT = 2**29
+KEPT = 2**28
 """Bytes of activations that are kept at most."""
 
 
