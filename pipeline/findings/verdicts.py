@@ -63,7 +63,7 @@ class Verdict:
     Args:
         case: the claim and its evidence.
         decision: what the seeds say.
-        reason: why the claim is open, or negligible; empty where it is supported or contradicted.
+        reason: which of its rows learn nothing, and why the claim is open, or negligible.
         p: two-sided p-value; None where the claim was not run.
         corrected: p, corrected for the other claims that the study tests.
     """
@@ -97,7 +97,8 @@ def judge(claims: Claims, results: Mapping[str, Result], alpha: float = ALPHA) -
             reason = f"sure by itself, but not as one of {len(run)} claims; {reason}"
         if decision is Decision.NEGLIGIBLE:
             reason = _small(case.quantity)
-        verdicts[case.name] = Verdict(case, decision, reason, p, float(found.corrected[0]))
+        told = "; ".join(filter(None, [_idle(case, results), reason]))
+        verdicts[case.name] = Verdict(case, decision, told, p, float(found.corrected[0]))
     return [verdicts.get(case.name) or Verdict(case, Decision.NOT_RUN, _missing(case, results)) for case in cases]
 
 
@@ -145,6 +146,12 @@ def _missing(case: Case, results: Mapping[str, Result]) -> str:
 
 def _listed(rows: Sequence[str]) -> str:
     return ", ".join(rows if len(rows) <= 3 else [*rows[:2], f"{len(rows) - 2} other rows"])
+
+
+def _idle(case: Case, results: Mapping[str, Result]) -> str:
+    """Which rows only guess: who compares with them learns that they do, and nothing of the layers."""
+    idle = [row for row in case.contrast.rows if results[row].finished and not results[row].learns]
+    return f"nothing is learned by {_listed(idle)}" if idle else ""
 
 
 def _small(found: Quantity) -> str:

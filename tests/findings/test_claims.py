@@ -155,6 +155,13 @@ def test_rows_whose_runs_all_failed_say_nothing(measure: Measure) -> None:
     assert (found.decision, found.reason) == (Decision.NOT_RUN, "every run of its rows failed")
 
 
+def test_a_verdict_over_guesses_says_so(measure: Measure) -> None:
+    """Broken: "dropout loses to batch normalization" would stand on a network that never began to learn."""
+    found = verdict("accuracy: high > low", measure({"high": HIGH, "low": (0.25,) * 6}))
+    assert (found.decision, found.reason) == (Decision.SUPPORTED, "nothing is learned by low")
+    assert claims_section.why(found).endswith("; nothing is learned by low.")
+
+
 def test_the_unpaired_interval_stands_beside(measure: Measure) -> None:
     """Broken: a reader could not tell what pairing by seed brings: rows that rise together, or the one against the
     other."""
