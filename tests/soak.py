@@ -58,16 +58,19 @@ def alive(session: int) -> list[psutil.Process]:
     return found
 
 
-def kill(session: int, wanted: str) -> str:
-    """Kills a process of a kind, and all where there is none; what was killed."""
-    for process in alive(session):
-        with contextlib.suppress(psutil.Error, OSError):
-            if wanted != "group" and kind(process) == wanted:
-                process.kill()
-                return wanted
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(session, signal.SIGKILL)
-    return "group"
+def kill(process: "subprocess.Popen[bytes]", wanted: str) -> str | None:
+    """Kills the first process of a kind that a start has, or the whole group; what was killed, if it came to that."""
+    while process.poll() is None:
+        if wanted == "group":
+            os.killpg(process.pid, signal.SIGKILL)
+            return wanted
+        for one in alive(process.pid):
+            with contextlib.suppress(psutil.Error, OSError):
+                if kind(one) == wanted:
+                    one.kill()
+                    return wanted
+        time.sleep(0.1)
+    return None
 
 
 class Soak:
@@ -128,24 +131,26 @@ def main() -> None:
     parser.add_argument("--target", default="train", help="what DVC is to bring up to date")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and victims")
     arguments = parser.parse_args()
-    choose, killed, whole = random.Random(arguments.seed), Counter[str](), 0
+    choose, killed, whole, going_on = random.Random(arguments.seed), Counter[str](), 0, 0
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         soak = Soak(Path(folder), arguments.target)
         began = time.monotonic()
         assert soak.end(soak.start("dvc repro")) == 0, "it does not even run in peace"
-        in_peace, seconds = soak.state(), time.monotonic() - began
+        seconds = time.monotonic() - began  # of a whole start, as the machine is busy now
+        in_peace = soak.state()
         soak.forget()
         while killed.total() < arguments.kills and not soak.problems:
-            process = soak.start(by := choose.choice(["dvc repro", "launch"]))
+            began, process = time.monotonic(), soak.start(by := choose.choice(["dvc repro", "launch"]))
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(choose.uniform(0, 1.2 * seconds))
-            victim = None
-            if process.poll() is None:
-                victim = kill(process.pid, choose.choice(VICTIMS))
+                process.wait(choose.uniform(0, seconds / (1 + going_on % 3)))  # what was done before is not done again
+            victim = kill(process, choose.choice(VICTIMS))
+            if victim:
                 killed[victim] += 1
-            status = soak.end(process)
+            elif not going_on:
+                seconds = time.monotonic() - began
+            status, going_on = soak.end(process), going_on + 1
             if status == 0:
-                whole += 1
+                whole, going_on = whole + 1, 0
                 soak.problems += [
                     f"not as in peace: {what}"
                     for what, found, wanted in zip(("outputs", "dvc.lock", "runs"), soak.state(), in_peace, strict=True)
