@@ -3,11 +3,11 @@
     .venv/bin/python tests/soak.py --kills 200 --target train --seed 0
 
 A study of one second on the built-in digits is trained in a copy of the project, once in peace. Then it is started over
-and over, by `dvc repro` or by `launch`, and at a random moment one of these is killed with SIGKILL: the whole process
-group, DVC, a stage, a worker, or the process that logs to MLflow. Whatever goes on by itself is waited for; then no
-process may be left. When a start ends well, all outputs and dvc.lock must have the bytes of the one in peace, and
-MLflow one finished run for each row and seed and none that goes on; then all is removed and it begins anew. Prints a
-line a kill and a table at the end; exit status 1 if anything was not as it should be. A kill takes some
+and over, by `dvc repro` or by `launch`, and from a random moment on the first of a chosen kind is killed with SIGKILL:
+the whole process group, DVC, a stage, a worker, or the process that logs to MLflow. Whatever goes on by itself is
+waited for; then no process may be left. When a start ends well, all outputs and dvc.lock must have the bytes of the one
+in peace, and MLflow one finished run for each row and seed and none that goes on; then all is removed and it begins
+anew. Prints a line a kill and a table at the end; exit status 1 if anything was not as it should be. A kill takes some
 30 CPU seconds.
 """
 
