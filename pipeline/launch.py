@@ -66,27 +66,29 @@ def launch(targets: list[str], engine: Engine, quiet: bool = False) -> None:
     """
     if quiet:
         print("checking params.yaml and what is up to date", file=sys.stderr)
+    chain = stages.chain(targets)
+    if chain.current and quiet:
+        return
     for kind in stages.KINDS:
-        _train(kind, targets, engine, quiet)
+        if chain.trains[kind]:
+            stages.repro(chain.before[kind], quiet)
+            _train(chain.trains[kind], engine, quiet)
     if quiet:
         print("measuring the trained networks and writing the report", file=sys.stderr)
     stages.repro(targets, quiet)
 
 
-def _train(kind: str, targets: list[str], engine: Engine, quiet: bool) -> None:
-    """Trains and records the stale rows of one kind.
+def _train(trains: list[str], engine: Engine, quiet: bool) -> None:
+    """Trains and records those of some stages that are stale.
 
     Raises:
         UserError: as `launch`.
     """
-    trains, before = stages.needed(targets, kind)
-    if before:
-        stages.repro(before, quiet)
     stale = {name.partition("@")[2]: (name, inputs) for name, inputs in stages.stale(trains).items()}
-    if not trains:
-        return
     if stale or not quiet:
         print(f"{len(stale)} of {len(trains)} rows to train", file=sys.stderr)
+    if not stale:
+        return
     rows = {row: planned.read_row(row) for row in stale}
     with Tracker() as tracker:
         problems = train_rows(rows, engine, tracker)

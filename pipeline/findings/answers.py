@@ -14,16 +14,13 @@ from pipeline.findings.decisions import ALPHA, Decision, compare, decide, level
 from pipeline.findings.evidence import Evidence, gather
 from pipeline.findings.measured import Groups, Result
 from pipeline.findings.stats import Estimate
-from pipeline.findings.wording import NONE, contenders, number, percent
+from pipeline.findings.wording import MOST_NAMED, NONE, contenders, listed, number, percent
 from pipeline.params.contrasts import Sum, parse_sum
 from pipeline.params.quantities import ACCURACY, Quantity, quantity
 from pipeline.params.studies import Study
 
 MOST = 3
 """Sentences of an answer."""
-
-MOST_NAMED = 3
-"""Rows that a sentence lists; of more it says how many."""
 
 NOTE = (
     "± is half of the 95 % interval. A number without a mark is surely not zero, at 5 % for all numbers of the answer"
@@ -145,19 +142,13 @@ def measure(found: Estimate, unit: Quantity) -> str:
 def _remarked(text: str, rows: Sequence[Result], guessed: bool = True) -> str:
     """A sentence with what is to be known of its rows: runs that failed, and rows that only guess."""
     failed = [f"of `{row.name}` {len(row.failures)} of {len(row.runs)} runs" for row in rows if row.failures]
-    idle = [f"`{row.name}`" for row in rows if row.finished and not row.learns]
+    idle = [f"`{row.name}`" for row in rows if row.idle]
     remarks = []
     if failed:
-        remarks.append(f"{_listed(failed)} failed{' and count as guesses' * guessed}")
+        remarks.append(f"{listed(failed)} failed{' and count as guesses' * guessed}")
     if idle:
-        remarks.append(f"{_listed(idle)} learn{'s' * (len(idle) == 1)} nothing")
+        remarks.append(f"{listed(idle)} learn{'s' * (len(idle) == 1)} nothing")
     return f"{text.removesuffix('.')} ({'; '.join(remarks)})." if remarks else text
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(
-        names if len(names) <= MOST_NAMED else [*names[: MOST_NAMED - 1], f"{len(names) - MOST_NAMED + 1} more"]
-    )
 
 
 def _best(group: Sequence[Result], where: str, alpha: float) -> str:

@@ -89,6 +89,11 @@ class Result:
         """Whether the row gets anywhere from guessing to no error, on average over its seeds."""
         return self.accuracy.mean - self.chance >= LEARNS * (1 - self.chance)
 
+    @property
+    def idle(self) -> bool:
+        """Whether the row only guesses, although runs of it finished."""
+        return bool(self.finished) and not self.learns
+
     def estimate(self, column: str) -> Estimate | None:
         """Mean and interval of a column, with what runs count that failed; None if there is nothing to count."""
         known = of_column(column)

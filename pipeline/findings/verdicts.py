@@ -1,6 +1,6 @@
 """What the seeds say to each claim: supported, contradicted, negligible, undecided, or not run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ from pipeline.findings.decisions import ALPHA, Comparison, Decision, compare, de
 from pipeline.findings.evidence import Evidence, gather
 from pipeline.findings.measured import Result, load_available
 from pipeline.findings.stats import Estimate, mean_interval
+from pipeline.findings.wording import listed
 from pipeline.params.contrasts import Contrast, Sum, parse
 from pipeline.params.planned import Claims, PlannedClaim, PlannedStudy, claims_of
 from pipeline.params.quantities import Quantity, quantity
@@ -136,22 +137,18 @@ def _case(name: str, claim: PlannedClaim, results: Mapping[str, Result]) -> Case
 
 def _missing(case: Case, results: Mapping[str, Result]) -> str:
     if absent := [row for row in case.contrast.rows if row not in results]:
-        return f"no results of {_listed(absent)}"
+        return f"no results of {listed(absent)}"
     if unmeasured := [row for row in case.contrast.rows if row not in case.values]:
-        return f"{case.contrast.metric} was not measured in {_listed(unmeasured)}"
+        return f"{case.contrast.metric} was not measured in {listed(unmeasured)}"
     if not any(results[row].finished for row in case.contrast.rows):
         return "every run of its rows failed"
     return "its rows have no seed in common"
 
 
-def _listed(rows: Sequence[str]) -> str:
-    return ", ".join(rows if len(rows) <= 3 else [*rows[:2], f"{len(rows) - 2} other rows"])
-
-
 def _idle(case: Case, results: Mapping[str, Result]) -> str:
     """Which rows only guess: who compares with them learns that they do, and nothing of the layers."""
-    idle = [row for row in case.contrast.rows if results[row].finished and not results[row].learns]
-    return f"nothing is learned by {_listed(idle)}" if idle else ""
+    idle = [row for row in case.contrast.rows if results[row].idle]
+    return f"nothing is learned by {listed(idle)}" if idle else ""
 
 
 def _small(found: Quantity) -> str:

@@ -13,6 +13,9 @@ NONE = "–"
 MOST_PANELS = 24
 """Rows that a figure with a panel per row shows; of more, the page in HTML shows all."""
 
+MOST_NAMED = 3
+"""Rows that a sentence lists; of more it says how many."""
+
 
 def contenders(ranked: Sequence[Result]) -> list[Result]:
     """The rows that can be the best: selected on validation images, or, where no run of these finished, all rows; none
@@ -35,6 +38,12 @@ def coverage(results: Iterable[Result]) -> str:
         f"It covers what each seed has of its own: other initial weights, order of images, augmentation and dropout"
         f" masks{others}; {kept}the test images are the same for all seeds."
     )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence; of more than MOST_NAMED the first, and how many others."""
+    shown = names if len(names) <= MOST_NAMED else [*names[: MOST_NAMED - 1], f"{len(names) - MOST_NAMED + 1} more"]
+    return ", ".join(shown)
 
 
 def sentence(row: Row) -> str:

@@ -7,8 +7,9 @@ hundred rows. So this does what that command does, with DVC's objects, and write
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline import paths
@@ -41,12 +42,26 @@ def _project() -> Iterator["Repo"]:
         raise UserError(one_line(error)) from None
 
 
-def needed(targets: Sequence[str], kind: str) -> tuple[list[str], list[str]]:
-    """The stages of a kind that targets need, and those that these need, both in the order in which DVC runs them.
+@dataclass(frozen=True)
+class Chain:
+    """The stages that targets need, in the order in which DVC runs them.
+
+    Attributes:
+        current: nothing of them is to be done.
+        trains: those of each of KINDS.
+        before: what these need, themselves left out.
+    """
+
+    current: bool
+    trains: Mapping[str, list[str]]
+    before: Mapping[str, list[str]]
+
+
+def chain(targets: Sequence[str]) -> Chain:
+    """What DVC would do for targets, which depends on dvc.yaml and params.yaml alone, and whether any of it is to do.
 
     Args:
         targets: names of stages, as `dvc repro` takes them; none for all.
-        kind: one of KINDS.
 
     Raises:
         UserError: there is no such stage, or DVC cannot read its files.
@@ -56,16 +71,20 @@ def needed(targets: Sequence[str], kind: str) -> tuple[list[str], list[str]]:
     with _project() as project:
         graph = project.index.graph
         wanted = plan_repro(graph, [stage for target in targets or [None] for stage in project.stage.collect(target)])
-        trains = [stage for stage in wanted if stage.addressing.startswith(f"{kind}@")]
-        before = [stage.addressing for stage in plan_repro(graph, trains) if stage not in trains] if trains else []
-        return [stage.addressing for stage in trains], before
+        trains: dict[str, list[str]] = {}
+        before: dict[str, list[str]] = {}
+        for kind in KINDS:
+            rows = [stage for stage in wanted if stage.addressing.startswith(f"{kind}@")]
+            trains[kind] = [stage.addressing for stage in rows]
+            needed = plan_repro(graph, rows) if rows else []
+            before[kind] = [stage.addressing for stage in needed if stage not in rows]
+        return Chain(not any(stage.status() for stage in wanted), trains, before)
 
 
 def stale(names: Sequence[str]) -> dict[str, Inputs]:
     """Those of some stages that differ from dvc.lock, with what they depend on."""
     with _project() as project:
-        stages = {name: _stage(project, name) for name in names}
-        return {name: _inputs(stage) for name, stage in stages.items() if stage.status()}
+        return {name: _inputs(stage) for name, stage in _stages(project, names).items() if stage.status()}
 
 
 def record(done: Mapping[str, Inputs]) -> list[str]:
@@ -75,11 +94,11 @@ def record(done: Mapping[str, Inputs]) -> list[str]:
         done: what they depended on, as `stale` gave it.
 
     Returns:
-        Stages that were not recorded, because what they depend on has changed since.
+        Stages that were not recorded, because they are gone or what they depend on has changed since.
     """
     with _project() as project:
-        stages = {name: _stage(project, name) for name in done}
-        changed = [name for name, stage in stages.items() if _inputs(stage) != done[name]]
+        stages = _stages(project, done)
+        changed = [name for name in done if name not in stages or _inputs(stages[name]) != done[name]]
         recorded = [stage for name, stage in stages.items() if name not in changed]
         for stage in recorded:
             stage.save()
@@ -106,9 +125,10 @@ def repro(targets: Sequence[str], quiet: bool = False) -> None:
         raise UserError("dvc repro failed, see above")
 
 
-def _stage(project: "Repo", name: str) -> "Stage":
-    (stage,) = project.stage.collect(name)
-    return stage
+def _stages(project: "Repo", names: Iterable[str]) -> "dict[str, Stage]":
+    """Stages by name, those that are still there; asked for one by one, DVC would read all its files for each."""
+    known = {stage.addressing: stage for stage in project.index.stages}
+    return {name: known[name] for name in names if name in known}
 
 
 def _inputs(stage: "Stage") -> Inputs:
