@@ -72,17 +72,21 @@ def ranked(summaries: Iterable[Summary]) -> list[Summary]:
 
 
 def with_answers(readme: str, summaries: Sequence[Summary]) -> str:
-    """README.md with what studies answer, and the first sentence of their caveats, between its marks, if it has them.
+    """README.md with the first sentence of what studies answer between its marks, if it has them; of studies with a
+    caveat, which the sentence alone would hide, only where there are no others.
 
     Args:
         readme: as it is.
         summaries: what `summary` gives of each.
     """
-    told = "".join(
-        " ".join([f"- [{one['title']}](reports/{one['name']}.md):", one["answer"], *FIRST.findall(one["note"])]) + "\n"
-        for one in summaries
-    )
+    shown = [one for one in summaries if not one["note"]] or summaries
+    told = "".join(f"- [{one['title']}](reports/{one['name']}.md): {_first(one)}\n" for one in shown)
     return re.sub(f"(?<={ANSWERS}\n).*?(?={ANSWERS_END})", lambda _: told, readme, count=1, flags=re.DOTALL)
+
+
+def _first(found: Summary) -> str:
+    """The first sentence of an answer, and of its caveat."""
+    return " ".join(sentence for text in (found["answer"], found["note"]) for sentence in FIRST.findall(text))
 
 
 def sections(summaries: Sequence[Summary]) -> list[Section]:
