@@ -67,11 +67,12 @@ def launch(targets: list[str], engine: Engine, quiet: bool = False) -> None:
     if quiet:
         print("checking params.yaml and what is up to date", file=sys.stderr)
     chain = stages.chain(targets)
-    if chain.current and quiet:
+    if quiet and not chain.stale:
         return
     for kind in stages.KINDS:
         if chain.trains[kind]:
-            stages.repro(chain.before[kind], quiet)
+            if chain.stale.intersection(chain.before[kind]):
+                stages.repro(chain.before[kind], quiet)
             _train(chain.trains[kind], engine, quiet)
     if quiet:
         print("measuring the trained networks and writing the report", file=sys.stderr)

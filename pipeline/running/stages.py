@@ -47,18 +47,18 @@ class Chain:
     """The stages that targets need, in the order in which DVC runs them.
 
     Attributes:
-        current: nothing of them is to be done.
+        stale: those that differ from dvc.lock.
         trains: those of each of KINDS.
         before: what these need, themselves left out.
     """
 
-    current: bool
+    stale: frozenset[str]
     trains: Mapping[str, list[str]]
     before: Mapping[str, list[str]]
 
 
 def chain(targets: Sequence[str]) -> Chain:
-    """What DVC would do for targets, which depends on dvc.yaml and params.yaml alone, and whether any of it is to do.
+    """What DVC would do for targets, which depends on dvc.yaml and params.yaml alone, and what of it is to do by now.
 
     Args:
         targets: names of stages, as `dvc repro` takes them; none for all.
@@ -78,7 +78,7 @@ def chain(targets: Sequence[str]) -> Chain:
             trains[kind] = [stage.addressing for stage in rows]
             needed = plan_repro(graph, rows) if rows else []
             before[kind] = [stage.addressing for stage in needed if stage not in rows]
-        return Chain(not any(stage.status() for stage in wanted), trains, before)
+        return Chain(frozenset(stage.addressing for stage in wanted if stage.status()), trains, before)
 
 
 def stale(names: Sequence[str]) -> dict[str, Inputs]:
