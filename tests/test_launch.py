@@ -43,7 +43,7 @@ def killed_launch(project: Project) -> None:
 
 def test_killed_and_launched_again_it_ends_with_the_bytes_of_dvc_repro(tmp_path: Path) -> None:
     """Broken: a launched row would differ from one that `dvc repro` trains, or be trained once more by it; a kill
-    would cost what is done; one bad row would keep the others from dvc.lock."""
+    would cost what is done; one bad row would keep the others from dvc.lock; nothing to do would take long to say."""
     project = Project(tmp_path)
     project.params["rows"]["b"] |= {"epochs": 300, "seeds": [0, 1]}
     project.params["rows"]["bad"] = BASE | {"batch": 1000}
@@ -63,6 +63,7 @@ def test_killed_and_launched_again_it_ends_with_the_bytes_of_dvc_repro(tmp_path:
     del project.params["rows"]["bad"]
     project.write()
     assert project.repro("train")[0] == ["plan"]
+    assert project.run("pipeline.launch", "train", "--quiet") == "checking params.yaml and what is up to date\n"
 
 
 def test_two_launches_of_the_same_rows_end_well(tmp_path: Path) -> None:
@@ -95,3 +96,29 @@ def test_two_launches_of_the_same_rows_end_well(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
     assert {row: len(inodes) for row, inodes in seen.items()} == {"a": 1, "b": 1}  # each was written once
     assert set(locked(project)) == {"a", "b"}
+
+
+def test_a_row_that_is_taken_away_while_it_trains_costs_no_other(tmp_path: Path) -> None:
+    """Broken: who edits params.yaml meanwhile would get a traceback, and rows that have trained for days no entry."""
+    project = Project(tmp_path)
+    del project.params["rows"]["d"], project.params["studies"]["other"]
+    project.params["rows"]["b"] |= {"epochs": 100}
+    project.write()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.launch", "train"],
+        cwd=tmp_path, env=project.environment(**UNLOGGED),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        while not list(tmp_path.glob(".store/runs/*/resume.ckpt")):
+            assert process.poll() is None, "the launch was over before params.yaml could be edited"
+            time.sleep(0.05)
+        del project.params["rows"]["b"]
+        project.write()
+        said = process.communicate()[0]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 1, said
+    assert "train@b: what it depends on has changed while it trained; launch again" in said
+    assert set(locked(project)) == {"a"}

@@ -147,7 +147,7 @@ def _missing(case: Case, results: Mapping[str, Result]) -> str:
 
 def _idle(case: Case, results: Mapping[str, Result]) -> str:
     """Which rows only guess: who compares with them learns that they do, and nothing of the layers."""
-    idle = [row for row in case.contrast.rows if results[row].idle]
+    idle = [results[row].label for row in case.contrast.rows if results[row].idle]
     return f"nothing is learned by {listed(idle)}" if idle else ""
 
 
