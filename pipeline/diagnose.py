@@ -30,6 +30,9 @@ from pipeline.storage import write_csv
 if TYPE_CHECKING:
     from pipeline.measures.diagnosis import Diagnosis  # torch, which a study that is measured does not need
 
+MEASURING = ("pipeline.running.light", "pipeline.measures.diagnosis")
+"""What workers need, in the order in which it is imported."""
+
 STATISTICS, MODES = ("before", "moving", "exact"), ("eval", "train")
 SCORES = [(split, how) for split in ("val", "test") for how in STATISTICS] + [("train", how) for how in MODES]
 RUNS = (
@@ -140,7 +143,7 @@ def _measure(study: str, missing: Sequence[Trained]) -> list[str]:
     """Measures runs; the last lines of the errors of those that crashed."""
     if not missing:
         return []
-    forkserver.start()  # it imports what workers need while this process does
+    forkserver.start(MEASURING)  # it imports what workers need while this process does
     from pipeline.measures import diagnosis
 
     crashes: list[str] = []

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow import MlflowClient
+from mlflow import MlflowClient, artifacts
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -46,6 +46,31 @@ def make_model(client: MlflowClient, experiment: str, run_id: str, params: dict[
     return model
 
 
+def copy(client: MlflowClient, source: str, model: LoggedModel) -> None:
+    """Uploads the files of another logged model, which needs no torch.
+
+    Args:
+        client: of the tracking store.
+        source: id of the other one.
+        model: that `make_model` made.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(artifacts.download_artifacts(f"models:/{source}", dst_path=folder))
+        shared = _shared(Model.load(str(path)))
+        Model.from_dict(_description(model).to_dict() | shared).save(str(path / "MLmodel"))
+        batches.upload(model.artifact_location, path)
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+
+def _description(model: LoggedModel) -> Model:
+    """What the files of a logged model say of it, as long as they say nothing of a network."""
+    return Model(model.artifact_location, model.source_run_id, model_uuid=model.model_id, model_id=model.model_id)
+
+
+def _shared(about: Model) -> dict[str, Any]:
+    return {name: value for name, value in about.to_dict().items() if name not in OWN}
+
+
 class _Kind:
     """What a saved network shares with all others of its kind.
 
@@ -57,7 +82,7 @@ class _Kind:
     def __init__(self, folder: Path, about: Model) -> None:
         paths = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
         self._files = {name: path.read_bytes() for name, path in paths.items()}
-        self._about = {name: value for name, value in about.to_dict().items() if name not in OWN}
+        self._about = _shared(about)
 
     @cached_property
     def _graph(self) -> "ExportedProgram":
@@ -109,7 +134,7 @@ class Writer:
             example: images for it, more than one: for one the exported graph would fix the batch size.
             classes: K names.
         """
-        about = Model(model.artifact_location, model.source_run_id, model_uuid=model.model_id, model_id=model.model_id)
+        about = _description(model)
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             path = Path(folder) / "model"

@@ -7,10 +7,12 @@ The experiment of a study is introduced when it is made. Whenever its report is 
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Run, RunTag
+from mlflow.entities import LoggedModel, LoggedModelStatus, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from pipeline import paths
 from pipeline.errors import UserError
@@ -65,12 +67,17 @@ def log(client: MlflowClient, experiment: str, study: str) -> None:
     run_id = _summary_run(client, experiment, study)
     report = paths.REPORTS / f"{study}.md"
     _attach(client, run_id, study)
-    client.log_text(run_id, cost_table(groups, _current(client, experiment, groups)), "cost.md")
-    notes = [_champion(client, experiment, run_id, planned, group, len(groups) > 1) for group in groups]
-    text = "\n\n".join([*filter(None, notes), first_layer(report.read_text(encoding="utf-8"))])
+    current = _current(client, experiment, groups)
+    client.log_text(run_id, cost_table(groups, current), "cost.md")
+    notes = []
+    for group in groups:
+        if best := champion(group):
+            name = f"{study}-{best.result.row.dataset}" if len(groups) > 1 else study
+            notes.append(_register(client, name, best, current, experiment, run_id))
+    text = "\n\n".join([*notes, first_layer(report.read_text(encoding="utf-8"))])
     client.set_tag(run_id, "mlflow.note.content", clipped(text, LONGEST_NOTE))
     client.set_terminated(run_id, "FINISHED")
-    found = "\n\n".join([f"**Answer.** {answer(planned.study, groups)}", *filter(None, notes)])
+    found = "\n\n".join([f"**Answer.** {answer(planned.study, groups)}", *notes])
     found += f"\n\n[The report and what it cost](#/experiments/{experiment}/runs/{run_id})"
     _present(client, experiment, planned, found, _floors(groups))
 
@@ -115,7 +122,7 @@ def _current(client: MlflowClient, experiment: str, groups: Groups) -> list[Run]
     results = {result.name: result for group in groups for result in group}
     colours = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(sorted(results))}
     tag = group_colours.tag(results)
-    keys = {(name, key) for name, result in results.items() for key in _keys(result)}
+    keys = {(name, _key(result, run.seed)) for name, result in results.items() for run in result.runs}
     current = []
     for run in _trained(client, experiment):
         row, known = run.data.tags["row"], run.data.tags
@@ -128,10 +135,9 @@ def _current(client: MlflowClient, experiment: str, groups: Groups) -> list[Run]
     return current
 
 
-def _keys(result: Result) -> list[str]:
-    """The keys of a row's runs in the run store."""
-    digests = {"data": result.spec["data"], "code": result.spec["code"]}
-    return [store.run_key(store.run_spec(result.row, run.seed, **digests)) for run in result.runs]
+def _key(result: Result, seed: int) -> str:
+    """The key of a row's run in the run store."""
+    return store.run_key(store.run_spec(result.row, seed, result.spec["data"], result.spec["code"]))
 
 
 def _trained(client: MlflowClient, experiment: str) -> list[Run]:
@@ -160,33 +166,51 @@ def _attach(client: MlflowClient, run_id: str, study: str) -> None:
     client.log_artifacts(run_id, str(paths.REPORTS / study), f"report/{study}")
 
 
-def _champion(
-    client: MlflowClient, experiment: str, run_id: str, planned: PlannedStudy, group: Sequence[Result], several: bool
-) -> str | None:
+def _register(
+    client: MlflowClient, name: str, best: Champion, current: Sequence[Run], experiment: str, run_id: str
+) -> str:
     """Registers the best network of a data set, unless it is registered; a sentence on it."""
-    best = champion(group)
-    if best is None:
-        return None
-    row = best.result.row
-    name = f"{planned.name}-{row.dataset}" if several else planned.name
     weights = best.result.folder / "weights" / f"seed-{best.run.seed}.safetensors"
     digest = store.digest(weights)
     about = _reason(best)
     version = registry.version_of(client, name, digest)
     if version is None:
-        from pipeline.measures import inference
-
-        data = paths.prepared(row.dataset)
-        images, _ = prepared.test(data)
-        network = inference.load(row, data, best.run.seed, weights)
         model = registry.make_model(client, experiment, run_id)
-        registry.Writer().write(client, model, name, network, images[:2].float(), prepared.info(data).classes)
+        if source := _logged(client, best, digest, current):
+            registry.copy(client, source, model)
+        else:
+            _write(client, model, name, best, weights)
         tags: dict[str, Any] = {"row": best.result.name, "seed": str(best.run.seed), "weights": digest}
         version = registry.register(client, name, model.model_id, about, tags)
     elif client.get_model_version(name, version).description != about:  # other rows came or went
         client.update_model_version(name, version, about)
     client.set_registered_model_alias(name, registry.CHAMPION, version)
     return f"**Champion.** `models:/{name}@{registry.CHAMPION}` is version {version}: {about}"
+
+
+def _logged(client: MlflowClient, best: Champion, digest: str, current: Sequence[Run]) -> str | None:
+    """The logged model of the run that trained a network; None where it was trained elsewhere."""
+    key = _key(best.result, best.run.seed)
+    for run in current:
+        if (run.data.tags["row"], run.data.tags["key"]) != (best.result.name, key):
+            continue
+        weights = store.run_folder(key) / "weights.safetensors"
+        for output in run.outputs.model_outputs if run.outputs else []:
+            with contextlib.suppress(MlflowException, FileNotFoundError):  # one of both was deleted
+                ready = client.get_logged_model(output.model_id).status == LoggedModelStatus.READY
+                if ready and store.digest(weights) == digest:
+                    return output.model_id
+    return None
+
+
+def _write(client: MlflowClient, model: LoggedModel, kind: str, best: Champion, weights: Path) -> None:
+    """Uploads a network to its logged model, whose trained run MLflow does not know."""
+    from pipeline.measures import inference  # torch
+
+    data = paths.prepared(best.result.row.dataset)
+    images, _ = prepared.test(data)
+    network = inference.load(best.result.row, data, best.run.seed, weights)
+    registry.Writer().write(client, model, kind, network, images[:2].float(), prepared.info(data).classes)
 
 
 def _reason(best: Champion) -> str:
