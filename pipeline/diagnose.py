@@ -30,7 +30,7 @@ from pipeline.storage import write_csv
 if TYPE_CHECKING:
     from pipeline.measures.diagnosis import Diagnosis  # torch, which a study that is measured does not need
 
-MEASURING = ("pipeline.running.light", "pipeline.measures.diagnosis")
+MEASURING = ("pipeline.running.light", "pipeline.measures.next_epoch", "pipeline.measures.diagnosis")
 """What workers need, in the order in which it is imported."""
 
 STATISTICS, MODES = ("before", "moving", "exact"), ("eval", "train")

@@ -23,7 +23,7 @@ ENVIRONMENT = {
 
 
 TRAINING = ("pipeline.running.light", "pipeline.training.run")
-"""What those need who train, tune or measure, in the order in which it is imported."""
+"""What those need who train or tune, in the order in which it is imported."""
 
 
 def start(preload: Sequence[str] = TRAINING) -> ForkServerContext:

@@ -191,15 +191,13 @@ def _register(
 def _logged(client: MlflowClient, best: Champion, digest: str, current: Sequence[Run]) -> str | None:
     """The logged model of the run that trained a network; None where it was trained elsewhere."""
     key = _key(best.result, best.run.seed)
-    for run in current:
-        if (run.data.tags["row"], run.data.tags["key"]) != (best.result.name, key):
-            continue
-        weights = store.run_folder(key) / "weights.safetensors"
-        for output in run.outputs.model_outputs if run.outputs else []:
-            with contextlib.suppress(MlflowException, FileNotFoundError):  # one of both was deleted
-                ready = client.get_logged_model(output.model_id).status == LoggedModelStatus.READY
-                if ready and store.digest(weights) == digest:
-                    return output.model_id
+    runs = [run for run in current if (run.data.tags["row"], run.data.tags["key"]) == (best.result.name, key)]
+    models = [output.model_id for run in runs if run.outputs for output in run.outputs.model_outputs]
+    with contextlib.suppress(MlflowException, FileNotFoundError):  # the model or the run was deleted
+        for model in models:
+            ready = client.get_logged_model(model).status == LoggedModelStatus.READY
+            if ready and store.digest(store.run_folder(key) / "weights.safetensors") == digest:
+                return model
     return None
 
 
