@@ -7,7 +7,6 @@ pipeline/python -m pipeline.network 'each: conv bn act, end: pool drop, head: de
 import argparse
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
@@ -18,7 +17,7 @@ from pipeline.images import prepared
 from pipeline.params import vocabulary
 from pipeline.params.reading import read_params
 from pipeline.params.rows import PARTS
-from pipeline.text import nearest
+from pipeline.text import console, nearest
 
 IMAGE = (3, 32, 32)
 """Channels, height and width of images that are not known."""
@@ -108,7 +107,7 @@ def show(network: nn.Sequential, image: tuple[int, int, int]) -> None:
                 f"{count:,}" if count else "",
             )
     table.add_row("total", "", "", f"{total:,}")
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,8 @@ from PIL import Image, UnidentifiedImageError
 
 from pipeline import paths
 from pipeline.errors import UserError, command, positive
-from pipeline.findings.answers import may_be_best
-from pipeline.findings.decisions import level
+from pipeline.findings.answers import advice
 from pipeline.findings.measured import load as load_results
-from pipeline.findings.wording import contenders, percent
 from pipeline.images import archives
 from pipeline.images.sources import Images, load
 from pipeline.params import proposal
@@ -38,7 +36,7 @@ from pipeline.reporting.terminal import show
 from pipeline.running import pace
 from pipeline.running.slots import fitting
 from pipeline.storage import write_atomically
-from pipeline.text import nearest, printable
+from pipeline.text import console, nearest, printable
 
 SMALL, LARGE = 32, 64
 """Sides to which images are brought that are not all of one small size: LARGE where most are that large."""
@@ -69,7 +67,10 @@ def main() -> None:
     )
     if launched.returncode:
         raise UserError(f"not all of it trained, see above; 'make launch STUDY={name}' goes on")
-    print(conclusion(name))
+    study = read_study(name)
+    (group,) = groups = load_results(study, paths.RUNS / name)
+    show(study.study, groups, paths.REPORTS / f"{name}.md")
+    console().print(f"\nFor your images: {advice(study.study, group)}")
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -225,23 +226,6 @@ def duration(rows: Mapping[str, Row], images: Images, counts: Mapping[str, int])
 def _spoken(seconds: float) -> str:
     minutes = seconds / 60
     return f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} minutes"
-
-
-def conclusion(name: str) -> str:
-    """The best row, and those that may be as good; before it prints the ranking."""
-    study = read_study(name)
-    (group,) = groups = load_results(study, paths.RUNS / name)
-    show(study.study, groups, paths.REPORTS / f"{name}.md")
-    rivals = contenders(group)
-    if not rivals:
-        return "\nFor your images: no run finished, so nothing can be said."
-    best, *others = rivals
-    equal = [result for result in may_be_best(rivals, level(study.study.looks)) if result is not best]
-    short = [result.name.removeprefix(f"{name}-") for result in (best, *equal)]
-    text = f"\nFor your images: {short[0]}, which recognizes {percent(best.accuracy)} % of the test images"
-    if not equal:
-        return f"{text}; every other row is surely worse." if others else f"{text}."
-    return f"{text}, and these are as good, as far as {len(best.runs)} seeds can tell: {', '.join(short[1:])}."
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
@@ -30,7 +29,7 @@ from pipeline.images.members import content
 from pipeline.images.pictures import FORMATS, Picture, Pixels, channels_first, decode, hushed
 from pipeline.measures import inference
 from pipeline.progress import bar
-from pipeline.text import one_line, printable
+from pipeline.text import console, one_line, printable
 from pipeline.tracking import trained
 from pipeline.tracking.trained import Trained
 
@@ -133,13 +132,11 @@ def predictions(names: Iterable[str], said: Ensemble, classes: list[str]) -> Ite
 
 def print_table(model: Trained, found: list[Prediction]) -> None:
     """Prints a table; without frames and colours where nobody watches."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 10_000
+    screen = console()
     seeds = " ".join(map(str, model.weights))
     networks = f"mean of {len(model.weights)} networks, seeds {seeds}" if len(model.weights) > 1 else f"seed {seeds}"
-    console.print(f"{model.name}: {networks}, trained on {model.row.dataset}", markup=False)
-    table = Table(box=SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    screen.print(f"{model.name}: {networks}, trained on {model.row.dataset}")
+    table = Table(box=SIMPLE_HEAD if screen.is_terminal else None, pad_edge=False)
     for name in ("file", "class", "%", "runner-up", "%", *(["votes"] if len(model.weights) > 1 else [])):
         table.add_column(name, justify="right" if name in ("%", "votes") else "left", overflow="fold")
     for each in found:
@@ -147,7 +144,7 @@ def print_table(model: Trained, found: list[Prediction]) -> None:
         words = [printable(each.file), printable(each.predicted), first, printable(each.runner_up), second]
         words += [f"{each.votes} of {each.networks}"] if len(model.weights) > 1 else []
         table.add_row(*map(Text, words))
-    console.print(table)
+    screen.print(table)
 
 
 @command

@@ -4,7 +4,20 @@ import difflib
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console() -> "Console":
+    """Prints results to a terminal, whose width wraps words; where nobody watches, a line stays a line."""
+    from rich.console import Console  # which a machine that only trains may lack
+
+    made = Console(highlight=False, markup=False)
+    if not made.is_terminal:
+        made.width = 10_000
+    return made
 
 
 def show(value: Any) -> str:

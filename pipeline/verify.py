@@ -20,7 +20,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table as Grid
 from ruamel.yaml import YAML
 
@@ -31,7 +30,7 @@ from pipeline.findings.agreement import Agreement, Level, agree
 from pipeline.params.planned import PlannedStudy, train_stage
 from pipeline.params.rows import TunedRow
 from pipeline.running import environment
-from pipeline.text import nearest
+from pipeline.text import console, nearest
 
 WHAT = "Trains a study, or a part of it, again in a clean directory and compares it with the committed results."
 
@@ -160,20 +159,18 @@ def changed_inputs(names: Iterable[str], before: Lock, after: Lock) -> list[str]
 
 def show(found: Sequence[Agreement], notes: Iterable[str]) -> None:
     """Prints a line per row and what else a reviewer wants to know."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 10_000
+    screen = console()
     grid = Grid(box=None, pad_edge=False)
     grid.add_column("row", overflow="fold")
     grid.add_column("agreement", no_wrap=True)
     grid.add_column("what shows it")
     for one in found:
         grid.add_row(one.row, one.level, one.reason)
-    console.print(grid)
+    screen.print(grid)
     counts = ((level, sum(one.level is level for one in found)) for level in Level)
-    console.print(", ".join(f"{count} {level}" for level, count in counts if count))
+    screen.print(", ".join(f"{count} {level}" for level, count in counts if count))
     for note in notes:
-        console.print(note)
+        screen.print(note)
 
 
 def planned_study(study: str, target: Path) -> PlannedStudy:

@@ -66,6 +66,24 @@ def answer(study: Study, groups: Groups) -> str:
     return " ".join([*told, *best][:MOST]).replace(f"`{prefix}", "`")
 
 
+def advice(study: Study, group: Sequence[Result]) -> str:
+    """Which row to take, and which others may do as well.
+
+    Args:
+        study: as planned.
+        group: its rows on one data set.
+    """
+    rivals = contenders(group)
+    if not rivals:
+        return "no run finished, so nothing can be said."
+    best = rivals[0]
+    equal = [result.label for result in may_be_best(rivals, level(study.looks)) if result is not best]
+    text = f"{best.label}, which recognizes {percent(best.accuracy)} % of the test images"
+    if equal:
+        return f"{text}, and these are as good, as far as {len(best.runs)} seeds can tell: {', '.join(equal)}."
+    return f"{text}; every other row is surely worse." if len(rivals) > 1 else f"{text}."
+
+
 def _declared(study: Study, results: Mapping[str, Result]) -> Iterator[Sentence]:
     for one in study.answers:
         numbers = {}

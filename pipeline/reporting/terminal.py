@@ -9,6 +9,7 @@ from pipeline.findings.answers import answer
 from pipeline.findings.measured import Groups, Result
 from pipeline.findings.wording import contenders, mean, named, outcome, percent, place
 from pipeline.params.studies import Study
+from pipeline.text import console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,22 +23,18 @@ runs      that finished, each with other weights, images, order and masks"""
 
 def show(study: Study, groups: Groups, report: Path) -> None:
     """Prints it; without colours and frames where nobody watches."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 10_000
+    screen = console()
     for group in groups:
         if len(groups) > 1:
-            console.print(f"Data set {group[0].row.dataset}", markup=False)
-        console.print(_ranking(group, console.is_terminal))
+            screen.print(f"Data set {group[0].row.dataset}")
+        screen.print(_ranking(group, screen.is_terminal))
         for result in (result for result in group if result.failures):
-            console.print(f"{result.name}: {outcome(result)}", markup=False)
-    console.print(f"{WORDS}\n", markup=False)
-    console.print(f"{answer(study, groups).replace('`', '')}\n", markup=False)
+            screen.print(f"{result.name}: {outcome(result)}")
+    screen.print(f"{WORDS}\n")
+    screen.print(f"{answer(study, groups).replace('`', '')}\n")
     if study.note:
-        console.print(f"Note: {' '.join(study.note.split())}\n", markup=False)
-    console.print(next_steps(groups, report), markup=False, soft_wrap=True)
+        screen.print(f"Note: {' '.join(study.note.split())}\n")
+    screen.print(next_steps(groups, report), soft_wrap=True)
 
 
 def _ranking(group: Sequence[Result], framed: bool) -> "Table":
