@@ -51,6 +51,9 @@ class Study(Model):
     note: str | None = Field(
         default=None, min_length=1, description="what a reader must know of how the study was made"
     )
+    demonstration: bool = Field(
+        default=False, description="it shows how things work and is no evidence; README leaves its answer out"
+    )
     looks: list[Annotated[int, Field(ge=2)]] = Field(
         default=[], description="numbers of seeds at which its claims are judged, fixed beforehand; pipeline/decide.py"
     )

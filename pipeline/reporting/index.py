@@ -32,6 +32,7 @@ def summary(found: Findings) -> Summary:
         "question": found.question,
         "answer": found.answer,
         "note": found.note,
+        "demonstration": found.study.study.demonstration,
         "rows": len(found.results),
         "runs": sum(len(result.runs) for result in found.results),
         "failed": sum(len(result.failures) for result in found.results),
@@ -62,31 +63,32 @@ HEADINGS = {
 
 
 def ranked(summaries: Iterable[Summary]) -> list[Summary]:
-    """Studies as a reader should meet them: with a caveat after those without, then what decides the most claims."""
+    """Studies as a reader should meet them: demonstrations last, and what decides the most claims first."""
 
     def place(one: Summary) -> tuple[bool, int]:
         decided = [claim for claim in one["claims"] if Decision(claim["decision"]) not in OPEN]
-        return bool(one["note"]), -len(decided)
+        return one["demonstration"], -len(decided)
 
     return sorted(summaries, key=place)
 
 
 def with_answers(readme: str, summaries: Sequence[Summary]) -> str:
-    """README.md with the first sentence of what studies answer between its marks, if it has them; of studies with a
-    caveat, which the sentence alone would hide, only where there are no others.
+    """README.md with the first sentence of what studies answer between its marks, if it has them; of demonstrations,
+    with that of their note, only where there is nothing else.
 
     Args:
         readme: as it is.
         summaries: what `summary` gives of each.
     """
-    shown = [one for one in summaries if not one["note"]] or summaries
+    shown = [one for one in summaries if not one["demonstration"]] or summaries
     told = "".join(f"- [{one['title']}](reports/{one['name']}.md): {_first(one)}\n" for one in shown)
     return re.sub(f"(?<={ANSWERS}\n).*?(?={ANSWERS_END})", lambda _: told, readme, count=1, flags=re.DOTALL)
 
 
 def _first(found: Summary) -> str:
-    """The first sentence of an answer, and of its caveat."""
-    return " ".join(sentence for text in (found["answer"], found["note"]) for sentence in FIRST.findall(text))
+    """The first sentence of an answer, and of a demonstration's note."""
+    texts = (found["answer"], found["note"] if found["demonstration"] else "")
+    return " ".join(sentence for text in texts for sentence in FIRST.findall(text))
 
 
 def sections(summaries: Sequence[Summary]) -> list[Section]:
