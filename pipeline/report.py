@@ -77,7 +77,7 @@ def _write_index(reports: Path) -> None:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):  # of two reports that end together, the later one sees both
         found = [read_notes(path) for path in sorted(reports.glob(f"*/{SUMMARY}"))]
-        summaries = index.ranked(one for one in found if "demonstration" in one)  # one that an older version wrote has none
+        summaries = index.ranked(one for one in found if "demonstration" in one)  # else of an older version
         made = index.sections(summaries)
         write_atomically(reports / HOME, render(index.TITLE, index.LEAD, made, home=None).encode())
         text = "\n\n".join([f"# {index.TITLE}", index.LEAD, *(section.markdown() for section in made)])
