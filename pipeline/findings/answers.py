@@ -23,9 +23,10 @@ MOST = 3
 """Sentences of an answer."""
 
 NOTE = (
-    "± is half of the 95 % interval. A number without a mark is surely not zero, at 5 % for all numbers of the answer"
-    " together; not sure: chance alone may have made it; too little to matter: surely less than half a point, or what"
-    " else the claims call negligible. In 95 % of such studies the best row is among those that may be the best."
+    "± is half of the 95 % interval of this number alone. A number without a mark is surely not zero, at 5 % for all"
+    " numbers of the answer and all looks at the study together, which asks for more than that interval; not sure:"
+    " chance alone may have made it; too little to matter: surely less than half a point, or what else the claims call"
+    " negligible. In 95 % of such studies the best row is among those that may be the best."
 )
 
 
