@@ -115,4 +115,4 @@ lock: ## Pin all dependencies anew (needs uv)
 	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock
 
 plot: ## Bundle the chart library of the HTML reports anew (needs npm)
-	pipeline/assets/plot.sh
+	pipeline/reporting/assets/plot.sh

@@ -23,7 +23,6 @@ from filelock import FileLock
 from pipeline import paths
 from pipeline.errors import UserError, command
 from pipeline.findings import gallery, seed_table
-from pipeline.findings.decisions import level
 from pipeline.findings.findings import Findings
 from pipeline.findings.measured import Groups, load
 from pipeline.findings.verdicts import Verdict, judge
@@ -32,7 +31,7 @@ from pipeline.params.planned import PlannedStudy, read_claims, read_study
 from pipeline.reporting.terminal import show
 from pipeline.running import forkserver, report_folders
 from pipeline.running.report_folders import SUMMARY
-from pipeline.storage import read_notes, write_atomically, write_json
+from pipeline.storage import write_atomically, write_json
 from pipeline.tracking.tracker import Tracker
 
 
@@ -76,8 +75,7 @@ def _write_index(reports: Path) -> None:
     lock = paths.STORE / "locks" / "index"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):  # of two reports that end together, the later one sees both
-        found = [read_notes(path) for path in sorted(reports.glob(f"*/{SUMMARY}"))]
-        summaries = index.ranked(one for one in found if "demonstration" in one)  # else of an older version
+        summaries = index.ranked(report_folders.summaries(reports))
         made = index.sections(summaries)
         write_atomically(reports / HOME, render(index.TITLE, index.LEAD, made, home=None).encode())
         text = "\n\n".join([f"# {index.TITLE}", index.LEAD, *(section.markdown() for section in made)])
@@ -104,7 +102,7 @@ def _report(name: str, only_show: bool) -> None:
     groups = load(study, paths.RUNS / study.name, paths.DIAGNOSIS / study.name)
     if not only_show:
         results = {result.name: result for group in groups for result in group}
-        verdicts = judge(read_claims(study.name), results, level(study.study.looks))
+        verdicts = judge(read_claims(study.name), results, study.study.looks)
         with Tracker() as tracker:
             write(study, groups, paths.REPORTS, verdicts)
             if paths.ROOT == paths.HOME:  # a queued experiment tries something out beside the study

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,3 +146,12 @@ def test_training_depends_on_its_plan_and_images_alone() -> None:
         "data/${item.dataset}/fit.safetensors",
         "data/${item.dataset}/test.safetensors",
     }
+
+
+def test_what_the_makefile_runs_is_there() -> None:
+    """Broken: a target that nobody calls often, such as `make plot`, would name a script that was moved."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    scripts = set(re.findall(r"(?:pipeline|tests|\.ci)/[\w/.-]+", text))
+    modules = {f"{name.replace('.', '/')}.py" for name in re.findall(r"-m (pipeline\.[\w.]+)", text)}
+    assert {"pipeline/reporting/assets/plot.sh", "pipeline/new.py"} <= scripts | modules
+    assert not [path for path in scripts | modules if not (ROOT / path).exists()]

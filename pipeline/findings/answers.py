@@ -14,7 +14,7 @@ from pipeline.findings.decisions import ALPHA, Decision, compare, decide, level
 from pipeline.findings.evidence import Evidence, gather
 from pipeline.findings.measured import Groups, Result
 from pipeline.findings.stats import Estimate
-from pipeline.findings.wording import MOST_NAMED, NONE, contenders, listed, number, percent
+from pipeline.findings.wording import MOST_NAMED, NONE, contenders, guessing, listed, number, percent, times
 from pipeline.params.contrasts import Sum, parse_sum
 from pipeline.params.quantities import ACCURACY, Quantity, quantity
 from pipeline.params.studies import Study
@@ -26,7 +26,8 @@ NOTE = (
     "± is half of the 95 % interval of this number alone. A number without a mark is surely not zero, at 5 % for all"
     " numbers of the answer and all looks at the study together, which asks for more than that interval; not sure:"
     " chance alone may have made it; too little to matter: surely less than half a point, or what else the claims call"
-    " negligible. In 95 % of such studies the best row is among those that may be the best."
+    " negligible; a guess beside a guess: none of its rows recognizes more than a guess would, so nothing is known of"
+    " it. In 95 % of such studies the best row is among those that may be the best."
 )
 
 
@@ -140,18 +141,20 @@ def _tell(sentences: Sequence[Sentence], alpha: float) -> list[str]:
 
 
 DOUBTS = {Decision.UNDECIDED: " (not sure)", Decision.NEGLIGIBLE: " (too little to matter)"}
+GUESSES = " (a guess beside a guess)"
+"""What a number says between rows that only guess, of which nothing is known."""
 
 
 def _shown(one: Number, word: str) -> str:
     assert one.evidence
-    return measure(one.evidence.estimate, one.quantity) + DOUBTS.get(Decision(word), "")
+    doubt = GUESSES if all(row.idle for row in one.rows) else DOUBTS.get(Decision(word), "")
+    return measure(one.evidence.estimate, one.quantity) + doubt
 
 
 def measure(found: Estimate, unit: Quantity) -> str:
     """A number with unit and interval, in as many digits as that has meaning; of a logarithm the factor."""
     if unit.base:
-        ends = [number(unit.base**end, 2) for end in (found.mean, found.low, found.high) if end is not None]
-        return f"{ends[0]} times" + (f" ({ends[1]} to {ends[2]})" if len(ends) > 1 else "")
+        return times(found, unit.base)
     half = unit.scale * (found.half_width or 0.0)
     digits = min(unit.digits, max(0, 1 - math.floor(math.log10(half)))) if half else unit.digits
     spread = "" if found.half_width is None else f" ± {number(half, digits)}"
@@ -161,12 +164,12 @@ def measure(found: Estimate, unit: Quantity) -> str:
 def _remarked(text: str, rows: Sequence[Result], guessed: bool = True) -> str:
     """A sentence with what is to be known of its rows: runs that failed, and rows that only guess."""
     failed = [f"of `{row.name}` {len(row.failures)} of {len(row.runs)} runs" for row in rows if row.failures]
-    idle = [f"`{row.name}`" for row in rows if row.idle]
+    idle = guessing([f"`{row.name}`" for row in rows if row.idle])
     remarks = []
     if failed:
         remarks.append(f"{listed(failed)} failed{' and count as guesses' * guessed}")
     if idle:
-        remarks.append(f"{listed(idle)} learn{'s' * (len(idle) == 1)} nothing")
+        remarks.append(idle)
     return f"{text.removesuffix('.')} ({'; '.join(remarks)})." if remarks else text
 
 

@@ -1,17 +1,17 @@
 """What the seeds say to each claim: supported, contradicted, negligible, undecided, or not run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pipeline import paths
 from pipeline.findings import power
-from pipeline.findings.decisions import ALPHA, Comparison, Decision, compare, decide, level
+from pipeline.findings.decisions import Comparison, Decision, compare, decide, level
 from pipeline.findings.evidence import Evidence, gather
 from pipeline.findings.measured import Result, load_available
 from pipeline.findings.stats import Estimate, mean_interval
-from pipeline.findings.wording import listed
+from pipeline.findings.wording import guessing, listed
 from pipeline.params.contrasts import Contrast, Sum, parse
 from pipeline.params.planned import Claims, PlannedClaim, PlannedStudy, claims_of
 from pipeline.params.quantities import Quantity, quantity
@@ -32,7 +32,7 @@ class Case:
         evidence: one for each part of the contrast; empty where the claim cannot be judged.
         steps: the same for each step of a trend.
         leaking: rows that were selected on test images.
-        failures: how many runs of a row failed, of those that had any.
+        failures: the seeds of a row's runs that failed, of rows that had any.
     """
 
     name: str
@@ -43,12 +43,16 @@ class Case:
     evidence: tuple[Evidence, ...]
     steps: tuple[Evidence, ...] = ()
     leaking: frozenset[str] = frozenset()
-    failures: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def rows(self) -> dict[str, Estimate]:
         """Mean of the quantity by row."""
         return {row: mean_interval(list(values.values())) for row, values in self.values.items()}
+
+    def margin(self, part: Sum) -> float:
+        """What a difference of the contrast's part has to exceed, in the stored unit."""
+        return -self.quantity.matters if self.contrast.tolerant else -part.constant
 
     @property
     def matters(self) -> float | None:
@@ -64,7 +68,7 @@ class Verdict:
     Args:
         case: the claim and its evidence.
         decision: what the seeds say.
-        reason: which of its rows learn nothing, and why the claim is open, or negligible.
+        reason: which of its rows only guess, and why the claim is open, or negligible.
         p: two-sided p-value; None where the claim was not run.
         corrected: p, corrected for the other claims that the study tests.
     """
@@ -76,24 +80,25 @@ class Verdict:
     corrected: float | None = None
 
 
-def judge(claims: Claims, results: Mapping[str, Result], alpha: float = ALPHA) -> list[Verdict]:
+def judge(claims: Claims, results: Mapping[str, Result], looks: Sequence[int] = ()) -> list[Verdict]:
     """Verdicts on all claims of a study, corrected for how many of them were run (Holm).
 
     Args:
         claims: as planned.
         results: by row; a claim about a row that is not there was not run.
-        alpha: share of such studies in which any verdict may be wrong.
+        looks: of the study, which share what may be wrong; see `level`.
     """
+    alpha = level(looks)
     cases = [_case(name, claim, results) for name, claim in claims.items()]
     run = [case for case in cases if case.evidence]
     if not run:
         return [Verdict(case, Decision.NOT_RUN, _missing(case, results)) for case in cases]
     decisions = decide([_compared(case) for case in run], alpha)
-    level = alpha / max(1, sum(found.corrected[0] > alpha for found in decisions))  # of Holm's next step
+    step = alpha / max(1, sum(found.corrected[0] > alpha for found in decisions))  # Holm's next one
     verdicts = {}
     for case, found in zip(run, decisions, strict=True):
         decision, p = Decision(str(found.word[0])), float(found.p[0])
-        reason = _needed(case, level) if decision is Decision.UNDECIDED else ""
+        reason = _needed(case, step, looks) if decision is Decision.UNDECIDED else ""
         if decision is Decision.UNDECIDED and p <= alpha:
             reason = f"sure by itself, but not as one of {len(run)} claims; {reason}"
         if decision is Decision.NEGLIGIBLE:
@@ -104,14 +109,14 @@ def judge(claims: Claims, results: Mapping[str, Result], alpha: float = ALPHA) -
 
 
 def judge_available(params: Params, study: str) -> tuple[list[Verdict], dict[str, Result], list[str]]:
-    """Verdicts of a study on the rows that have outputs, at the level of one of its looks.
+    """Verdicts of a study on the rows that have outputs.
 
     Returns:
         The verdicts, the results by row that they stand on, and what is wrong with outputs that cannot be read.
     """
     planned = PlannedStudy(name=study, study=params.in_full(study), rows=params.of_study(study))
     results, complaints = load_available(planned, paths.RUNS / study, paths.DIAGNOSIS / study)
-    return judge(claims_of(params, study), results, level(planned.study.looks)), results, complaints
+    return judge(claims_of(params, study), results, planned.study.looks), results, complaints
 
 
 def _compared(case: Case) -> Comparison:
@@ -131,7 +136,7 @@ def _case(name: str, claim: PlannedClaim, results: Mapping[str, Result]) -> Case
         evidence = gather(found, [part.plus(margin) for part in contrast.parts], results)
         steps = gather(found, contrast.steps, results)
     leaking = frozenset(row for row, result in there.items() if result.leaking)
-    failures = {row: len(result.failures) for row, result in there.items() if result.failures}
+    failures = {row: [run.seed for run in result.failures] for row, result in there.items() if result.failures}
     return Case(name, claim, contrast, found, values, evidence, steps, leaking, failures)
 
 
@@ -147,21 +152,22 @@ def _missing(case: Case, results: Mapping[str, Result]) -> str:
 
 def _idle(case: Case, results: Mapping[str, Result]) -> str:
     """Which rows only guess: who compares with them learns that they do, and nothing of the layers."""
-    idle = [results[row].label for row in case.contrast.rows if results[row].idle]
-    return f"nothing is learned by {listed(idle)}" if idle else ""
+    return guessing([results[row].label for row in case.contrast.rows if results[row].idle])
 
 
 def _small(found: Quantity) -> str:
     """Why a claim is negligible."""
     size = f"{found.scale * found.matters:g} {found.unit}".rstrip()
+    size = f"a factor of {found.base**found.matters:.3g}" if found.base else size
     return f"true or not, the difference is surely smaller than {size}, which is what matters"
 
 
-def _needed(case: Case, level: float) -> str:
+def _needed(case: Case, level: float, looks: Sequence[int]) -> str:
     """How many seeds would decide a claim, in words.
 
     Args:
         level: at which the t test will have to decide it.
+        looks: numbers of seeds at which the study is judged.
     """
     common = min(len(part.differences) for part in case.evidence)
     if common == 1:
@@ -176,7 +182,11 @@ def _needed(case: Case, level: float) -> str:
     if len(seeds) < len(plans) and not (against and seeds):
         return f"too small a difference to be decided by {power.MOST:,} seeds, if it stays as it is"
     more = min(seeds) if against else max(seeds)
-    return f"about {more} more seed{'s' * (more > 1)} would decide it, if the difference stays as it is"
+    look = next((look for look in looks if look >= common + more), None)
+    planned = f" (the look at {look} has them)" if look else ""
+    if looks and not look:
+        planned = f" (more than its last look, at {looks[-1]})"
+    return f"about {more} more seed{'s' * (more > 1)}{planned} would decide it, if the difference stays as it is"
 
 
 def _plan(part: Evidence, matters: float | None, level: float) -> int | None:

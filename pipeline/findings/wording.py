@@ -46,6 +46,11 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(shown)
 
 
+def guessing(names: Sequence[str]) -> str:
+    """That rows recognize no more than a guess would."""
+    return f"{listed(names)} only guess{'es' * (len(names) == 1)}" if names else ""
+
+
 def sentence(row: Row) -> str:
     """The row's network, short."""
     return " · ".join(row.parts().values())
@@ -59,6 +64,12 @@ def number(value: float | None, digits: int, scale: float = 1.0) -> str:
 def signed(value: float, digits: int = 2) -> str:
     """A difference with its sign."""
     return f"{value:+z,.{digits}f}".replace("-", "−")
+
+
+def times(found: Estimate, base: float) -> str:
+    """The factor of which a logarithm was measured, with its interval."""
+    ends = [number(base**end, 2) for end in (found.mean, found.low, found.high) if end is not None]
+    return f"{ends[0]} times" + (f" ({ends[1]} to {ends[2]})" if len(ends) > 1 else "")
 
 
 def interval(estimate: Estimate | None, digits: int, scale: float = 1.0, sign: bool = False) -> str:

@@ -8,7 +8,7 @@ from pipeline.findings.evidence import Evidence
 from pipeline.findings.findings import Findings
 from pipeline.findings.stats import Estimate
 from pipeline.findings.verdicts import Verdict
-from pipeline.findings.wording import NONE, cell, interval, number, signed, table
+from pipeline.findings.wording import NONE, cell, interval, number, signed, table, times
 from pipeline.params.quantities import Quantity
 from pipeline.reporting.interval_plot import Line, interval_plot
 from pipeline.reporting.section import Picture, Section, Words
@@ -34,7 +34,10 @@ def claims(found: Findings) -> Iterator[Section]:
             for place, verdict in enumerate(found.verdicts, 1)
         ]
         count = f"{_count(found.verdicts)} made elsewhere, tested here: {tally(found.verdicts)}."
-        note = "Beside each, how far the seeds speak for it, with the 95 % interval; below zero they speak against it."
+        note = (
+            "Beside each, how far the seeds speak for it, with the 95 % interval; below zero, or 1 of a factor, they"
+            " speak against it. Where a claim allows or asks for a margin, that is where counting starts."
+        )
         yield Section("Claims", [Words(f"{count} {note}"), Words("\n".join(lines))])
 
 
@@ -85,9 +88,12 @@ def _scaled(part: Evidence, scale: float) -> Estimate:
 
 def in_favour(verdict: Verdict) -> str:
     """What speaks for the claim, with its interval: of several comparisons, the one that speaks least."""
-    if not verdict.case.evidence:
+    case = verdict.case
+    if not case.evidence:
         return NONE
-    return _ends(_least(verdict.case.evidence).estimate, verdict.case.quantity)
+    least = _least(case.evidence)
+    margin = case.margin(case.contrast.parts[case.evidence.index(least)])
+    return _ends(least.estimate, case.quantity) + (f", counted from {_bound(margin, case.quantity)}" if margin else "")
 
 
 def _least(evidence: Sequence[Evidence]) -> Evidence:
@@ -95,6 +101,8 @@ def _least(evidence: Sequence[Evidence]) -> Evidence:
 
 
 def _ends(found: Estimate, unit: Quantity) -> str:
+    if unit.base:
+        return times(found, unit.base)
     text = f"{signed(unit.scale * found.mean, unit.digits)} {unit.unit}".rstrip()
     if found.low is None or found.high is None:
         return text
@@ -102,10 +110,14 @@ def _ends(found: Estimate, unit: Quantity) -> str:
     return f"{text} ({' to '.join(ends)})"
 
 
-def _failed(row: str, count: int, verdict: Verdict) -> str:
+def _bound(margin: float, unit: Quantity) -> str:
+    return f"{number(unit.base**margin, 2)} times" if unit.base else signed(unit.scale * margin, unit.digits)
+
+
+def _failed(row: str, seeds: Sequence[int], verdict: Verdict) -> str:
     """What became of a row's runs that failed."""
-    become = "counted as guesses" if verdict.case.quantity.of_failed else "left out"
-    return f"`{row}`: {count} failed run{'s' * (count > 1)}, {become}."
+    become = "counted as guesses" if verdict.case.values[row].keys() >= set(seeds) else "left out"
+    return f"`{row}`: {len(seeds)} failed run{'s' * (len(seeds) > 1)}, {become}."
 
 
 def _described(verdict: Verdict) -> str:
@@ -130,7 +142,7 @@ def _details(verdict: Verdict) -> str:
         parts.append(f"{won}{several}; p = {_p(verdict.p)}, corrected {_p(verdict.corrected)}.")
         if least.unpaired:
             parts.append(f"Unpaired it would be {_ends(least.unpaired, found)}.")
-    parts += [_failed(row, count, verdict) for row, count in case.failures.items() if case.evidence]
+    parts += [_failed(row, seeds, verdict) for row, seeds in case.failures.items() if case.evidence]
     if verdict.reason:
         parts.append(f"{verdict.reason[0].upper()}{verdict.reason[1:]}.")
     return " ".join(parts)

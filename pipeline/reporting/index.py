@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.findings.decisions import Decision
 from pipeline.findings.findings import Findings
+from pipeline.findings.verdicts import Verdict
 from pipeline.findings.wording import cell
 from pipeline.reporting.claims_section import MARKS, tally, why
 from pipeline.reporting.section import Section, Words
@@ -37,16 +38,18 @@ def summary(found: Findings) -> Summary:
         "runs": sum(len(result.runs) for result in found.results),
         "failed": sum(len(result.failures) for result in found.results),
         "tally": tally(found.verdicts),
-        "claims": [
-            {
-                "name": verdict.case.name,
-                "says": verdict.case.claim.says,
-                "source": verdict.case.claim.source,
-                "decision": str(verdict.decision),
-                "why": why(verdict),
-            }
-            for verdict in found.verdicts
-        ],
+        "claims": list(map(claim, found.verdicts)),
+    }
+
+
+def claim(verdict: Verdict) -> dict[str, str]:
+    """What the index says of a claim that a study tests."""
+    return {
+        "name": verdict.case.name,
+        "says": verdict.case.claim.says,
+        "source": verdict.case.claim.source,
+        "decision": str(verdict.decision),
+        "why": why(verdict),
     }
 
 

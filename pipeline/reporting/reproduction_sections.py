@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.findings.findings import Findings
 from pipeline.findings.measured import Result
 from pipeline.findings.wording import NONE, marked, named, table
+from pipeline.params import vocabulary
 from pipeline.params.rows import PARTS, Row
 from pipeline.reporting.section import Section, Words, details
 
@@ -26,7 +27,8 @@ def settings(found: Findings) -> Iterator[Section]:
 
 
 def _setting(row: Row) -> dict[str, str]:
-    values = row.model_dump(exclude={"study", "published", *PARTS})
+    drops = set(row.words()).intersection(vocabulary.kinds()["dropouts"])
+    values = row.model_dump(exclude={"study", "published", *PARTS} | (set() if drops else {"dropout"}))
     return {key: _shown(value) for key, value in flat(values).items()}
 
 

@@ -58,7 +58,7 @@ def order(group: Sequence[Pair]) -> str:
     names = [" > ".join(f"`{result.label}`" for result in results) for results in ranked]
     swapped = [(first, second) for first, second in combinations(before, 2) if after.index(first) > after.index(second)]
     if not swapped:
-        return f"No: by mean test accuracy it is {names[0]} untuned and {names[1]} tuned."
+        return f"Not that of the means: by test accuracy it is {names[0]} untuned and {names[1]} tuned."
     told = "; ".join(_swap(first, second) for first, second in swapped)
     return f"By mean test accuracy it is {names[0]} untuned and {names[1]} tuned. {told}."
 

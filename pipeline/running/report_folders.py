@@ -1,6 +1,7 @@
 """Which folders below reports/ belong to which study: what a report did not write, no report replaces."""
 
 from pathlib import Path
+from typing import Any
 
 from pipeline import paths
 from pipeline.errors import UserError
@@ -8,6 +9,12 @@ from pipeline.storage import read_notes
 
 SUMMARY = "summary.json"
 """What every report leaves in its folder, with the name of its study."""
+
+
+def summaries(reports: Path = paths.REPORTS) -> list[dict[str, Any]]:
+    """What every report says in short, as `reporting.index.summary` gives it."""
+    found = [read_notes(path) for path in sorted(reports.glob(f"*/{SUMMARY}"))]
+    return [one for one in found if "demonstration" in one]  # else of an older version
 
 
 def check(study: str, reports: Path = paths.REPORTS) -> None:

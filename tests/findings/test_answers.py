@@ -82,7 +82,9 @@ def test_a_failed_run_that_decides_is_told(measure: Measure) -> None:
     text = answers.answer(
         study(Answer(says="{x}.", of={"x": "accuracy: a - c"})), measure({"a": HIGH, "c": (0.25,) * 5})
     )
-    assert "(`c` learns nothing)" in text
+    assert "(`c` only guesses)" in text
+    idle = answers.answer(study(told), measure({"a": (0.25,) * 5, "b": (0.25, 0.25, 0.26, 0.25, 0.25)}))
+    assert idle.startswith("It brings −0.20 ± 0.56 points (a guess beside a guess) (`a`, `b` only guess).")
 
 
 def test_a_ratio_is_told_as_a_factor() -> None:

@@ -19,8 +19,9 @@ from pipeline.params.planned import PlannedClaim
 from pipeline.params.quantities import QUANTITIES, quantity
 from pipeline.params.reading import read_params
 from pipeline.params.rows import Row
-from pipeline.reporting import claims_section, comparison_sections, reading_sections
+from pipeline.reporting import claims_section, comparison_sections, index, reading_sections
 from pipeline.reporting.interval_plot import COLOURS, WIDTH, Line, interval_plot
+from pipeline.storage import write_json
 
 MakeRow = Callable[..., Row]
 Measure = Callable[..., dict[str, Result]]
@@ -158,8 +159,17 @@ def test_rows_whose_runs_all_failed_say_nothing(measure: Measure) -> None:
 def test_a_verdict_over_guesses_says_so(measure: Measure) -> None:
     """Broken: "dropout loses to batch normalization" would stand on a network that never began to learn."""
     found = verdict("accuracy: high > low", measure({"high": HIGH, "low": (0.25,) * 6}))
-    assert (found.decision, found.reason) == (Decision.SUPPORTED, "nothing is learned by low")
-    assert claims_section.why(found).endswith("; nothing is learned by low.")
+    assert (found.decision, found.reason) == (Decision.SUPPORTED, "low only guesses")
+    assert claims_section.why(found).endswith("; low only guesses.")
+
+
+def test_a_margin_is_told(measure: Measure) -> None:
+    """Broken: a claim would show another difference than the answer of the same study, with nobody to say why."""
+    results = measure({"high": HIGH, "low": LOW})
+    shown = {test: claims_section.in_favour(verdict(test, results)) for test in DECISIONS if "none" not in test[15:]}
+    assert shown["accuracy: high > low"] == "+10.00 points (+8.67 to +11.33)"
+    assert shown["accuracy: high >= low"] == "+10.50 points (+9.17 to +11.83), counted from −0.50"
+    assert shown["accuracy: high > low + 0.2"] == "−10.00 points (−11.33 to −8.67), counted from +20.00"
 
 
 def test_the_unpaired_interval_stands_beside(measure: Measure) -> None:
@@ -181,6 +191,19 @@ def test_more_claims_need_more_evidence(measure: Measure) -> None:
     assert among.decision is Decision.UNDECIDED
     assert among.p == alone.p and among.corrected == pytest.approx(10 * (alone.p or 0))
     assert among.reason.startswith("sure by itself, but not as one of 10 claims; about ")
+
+
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [([5, 40], " (the look at 40 has them) would"), ([5, 6], " (more than its last look, at 6) would")],
+)
+def test_missing_seeds_are_those_of_a_look(looks: list[int], told: str, measure: Measure) -> None:
+    """Broken: a study would ask for three more seeds, which none of its looks brings."""
+    results = measure({"high": [0.90, 0.86, 0.89, 0.91, 0.84], "low": [0.86, 0.86, 0.81, 0.82, 0.86]})
+    claim = PlannedClaim(says="So.", source="S", tested="So.", test="accuracy: high > low")
+    (found,) = judge({"it": claim}, results, looks)
+    assert found.decision is Decision.UNDECIDED
+    assert told in found.reason
 
 
 def test_a_claim_against_several_rows_needs_more_seeds_to_fall(measure: Measure) -> None:
@@ -271,7 +294,7 @@ def test_the_index_counts_what_was_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Broken: claims would be missing from the index, or one damaged row would hide all others."""
-    for name in ("RUNS", "DIAGNOSIS"):
+    for name in ("RUNS", "DIAGNOSIS", "REPORTS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     (tmp_path / "runs" / "quickstart" / "bn").mkdir(parents=True)
     claims.main()
@@ -284,13 +307,28 @@ def test_the_index_counts_what_was_run(
     assert printed.err.startswith("not counted: ") and "quickstart/bn/spec.json: missing" in printed.err
 
 
+def test_the_index_falls_back_on_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Broken: in a fresh clone every claim would be "not run", beside reports that decide it."""
+    for name in ("RUNS", "DIAGNOSIS", "REPORTS"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    summary = {"name": "quickstart", "demonstration": True}
+    told = {"name": "it", "decision": "contradicted", "why": "−1.5 points (−2.0 to −1.0); low only guesses."}
+    write_json(tmp_path / "reports" / "quickstart" / "summary.json", summary | {"claims": [told]})
+    claims.main()
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("✗ contradicted quickstart") and first.endswith("it (−2.0 to −1.0); low only guesses.")
+    assert last == "As committed in reports/, not run on this machine: quickstart"
+
+
 def test_the_index_begins_with_what_was_run(measure: Measure) -> None:
     """Broken: what was found would be hidden among claims that nobody ran, or cut off at the end of a line."""
     run = verdict("accuracy: high > low", measure({"high": HIGH, "low": LOW}))
     not_run = verdict("accuracy: high > none", measure({"high": HIGH}))
-    first, second = claims.index({"a-study": [not_run], "b": [run]})
-    assert first == "✓ supported    b       +10.00 points it (+8.67 to +11.33)"
-    assert second == "– not run      a-study –             it; no results of none"
+    first, second = claims.index({"a-study": [index.claim(not_run)], "b": [index.claim(run)]})
+    assert first == "✓ supported    b       +10.00 points it (+8.67 to +11.33)."
+    assert second == "– not run      a-study               it; no results of none."
 
 
 PLAIN = {"each": "conv act", "end": "pool", "head": "dense act"}

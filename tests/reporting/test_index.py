@@ -1,8 +1,14 @@
 """The story over all studies, and what of it stands in README.md."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.reporting import index
+from pipeline.running import report_folders
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def summary(name: str, note: str, *decisions: str) -> dict[str, Any]:
@@ -40,3 +46,33 @@ def test_readme_says_the_first_sentence_of_what_is_evidence() -> None:
         f"T\n{index.ANSWERS}\n- [B](reports/b.md): b is 0.5 points ahead.\n{index.ANSWERS_END}\nEnd\n"
     )
     assert "- [A](reports/a.md): a is 0.5 points ahead. A demonstration at 0.5 points.\n" in readme(shown)
+
+
+IN_SHORT = {
+    "Where to put dropout": {
+        ("shift-small", "dropout-before-bn-is-worse"): {"supported"},
+        ("shift-small", "dropout-behind-the-last-bn-does-no-harm"): {"supported"},
+    },
+    "Both or one": {
+        ("vgg2-small", "both-worse-than-either"): {"contradicted"},
+        ("vgg2-small", "bn-replaces-dropout"): {"contradicted"},
+        ("vgg16-small", "bn-replaces-dropout"): {"supported"},
+    },
+    "In which order within a block": {
+        ("order-small", "drop-bn-act-is-the-best-order"): {"undecided"},
+        ("order-small", "bn-before-act-is-better"): {"undecided"},
+    },
+}
+"""What README says in short, and the verdicts that it says it of."""
+
+
+@pytest.mark.parametrize("line", IN_SHORT)
+def test_what_readme_says_in_short_is_what_the_reports_decide(line: str) -> None:
+    """Broken: the first lines that anybody reads would outlive the results that they stand on."""
+    found = {
+        (one["name"], claim["name"]): claim["decision"]
+        for one in report_folders.summaries(ROOT / "reports")
+        for claim in one["claims"]
+    }
+    assert f"- **{line}:**" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(found[test] in decisions for test, decisions in IN_SHORT[line].items())

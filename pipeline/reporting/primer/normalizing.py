@@ -44,7 +44,8 @@ def matrix_lesson() -> Lesson:
         formula=(
             "training:  y = γ·(x − mean of the batch) / √(variance of the batch + ε) + β\n"
             "test:      y = γ·(x − running mean) / √(running variance + ε) + β\n"
-            "after each batch:  running = (1 − momentum)·running + momentum·batch,   momentum = 0.1"
+            "after each batch:  running = (1 − momentum)·running + momentum·batch,   momentum = 0.1\n"
+            "                   where the variance of a batch of n is taken with n − 1"
         ),
         source="Ioffe and Szegedy 2015, Batch normalization, arXiv 1502.03167, algorithms 1 and 2",
         after=(
