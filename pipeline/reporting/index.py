@@ -75,6 +75,11 @@ def ranked(summaries: Iterable[Summary]) -> list[Summary]:
     return sorted(summaries, key=place)
 
 
+def evidence(summaries: Sequence[Summary]) -> Sequence[Summary]:
+    """All but demonstrations; where there is nothing else, these."""
+    return [one for one in summaries if not one["demonstration"]] or summaries
+
+
 def with_answers(readme: str, summaries: Sequence[Summary]) -> str:
     """README.md with the first sentence of what studies answer between its marks, if it has them; of demonstrations,
     with that of their note, only where there is nothing else.
@@ -83,8 +88,7 @@ def with_answers(readme: str, summaries: Sequence[Summary]) -> str:
         readme: as it is.
         summaries: what `summary` gives of each.
     """
-    shown = [one for one in summaries if not one["demonstration"]] or summaries
-    told = "".join(f"- [{one['title']}](reports/{one['name']}.md): {_first(one)}\n" for one in shown)
+    told = "".join(f"- [{one['title']}](reports/{one['name']}.md): {_first(one)}\n" for one in evidence(summaries))
     return re.sub(f"(?<={ANSWERS}\n).*?(?={ANSWERS_END})", lambda _: told, readme, count=1, flags=re.DOTALL)
 
 
@@ -101,7 +105,7 @@ def sections(summaries: Sequence[Summary]) -> list[Section]:
         summaries: of all studies that have a report.
     """
     studies = map(_study, summaries) if summaries else ["No study has been run yet: `make quickstart`."]
-    return [Section("Studies", [Words(text) for text in (PRIMER, *studies)]), *_claims(summaries)]
+    return [Section("Studies", [Words(text) for text in (PRIMER, *studies)]), *_claims(evidence(summaries))]
 
 
 def _study(found: Summary) -> str:
@@ -114,7 +118,11 @@ def _study(found: Summary) -> str:
 
 
 def _claims(summaries: Sequence[Summary]) -> Iterator[Section]:
-    """A section for each heading under which a claim falls."""
+    """A section for each heading under which a claim falls.
+
+    Args:
+        summaries: of studies that are evidence.
+    """
     tests: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for found in summaries:
         for claim in found["claims"]:

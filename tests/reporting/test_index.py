@@ -31,6 +31,8 @@ def test_what_decides_most_comes_first_and_demonstrations_last() -> None:
         summary("c", "", "supported", "contradicted", "undecided"),
     ]
     assert [one["name"] for one in index.ranked(studies)] == ["c", "a", "b"]
+    assert [one["name"] for one in index.evidence(studies)] == ["a", "c"]
+    assert index.evidence(studies[1:2]) == studies[1:2]
 
 
 def readme(*studies: dict[str, Any]) -> str:
