@@ -27,22 +27,26 @@ Verdicts = Mapping[str, Sequence[Mapping[str, str]]]
 
 
 def verdicts_of(params: Params) -> tuple[Verdicts, list[str]]:
-    """Verdicts on the rows that have results; what is wrong with others goes to stderr.
+    """Verdicts on the rows that have results; what is wrong with others goes to stderr. A committed verdict counts as
+    long as its claim is tested as it was.
 
     Returns:
         The verdicts, and the studies whose come from their reports.
     """
-    committed = {one["name"]: one["claims"] for one in report_folders.summaries(paths.REPORTS)}
+    committed = {
+        (one["name"], told["name"], told.get("test")): told
+        for one in report_folders.summaries(paths.REPORTS)
+        for told in one["claims"]
+    }
     found, elsewhere = {}, []
     for study in params.studies:
         verdicts, results, complaints = judge_available(params, study)
         for complaint in complaints:
             print(f"not counted: {complaint}", file=sys.stderr)
-        if results or study not in committed:
-            found[study] = list(map(claim, verdicts))
-        else:
-            found[study] = committed[study]
-            elsewhere.append(study)
+        here = list(map(claim, verdicts))
+        there = {} if results else {one["name"]: committed.get((study, one["name"], one["test"])) for one in here}
+        found[study] = [there.get(one["name"]) or one for one in here]
+        elsewhere += [study] * any(there.values())
     return found, elsewhere
 
 

@@ -17,13 +17,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pipeline import paths
 from pipeline.errors import UserError, command, positive
 from pipeline.findings.answers import advice
 from pipeline.findings.measured import load as load_results
-from pipeline.images import archives
+from pipeline.images import archives, pictures
 from pipeline.images.sources import Images, load
 from pipeline.params import proposal
 from pipeline.params.datasets import Folder
@@ -138,10 +138,10 @@ def sized(wanted: argparse.Namespace, name: str) -> Folder:
         for entry in archives.entries(where, path):
             if entry.data is not None:
                 try:
-                    with Image.open(io.BytesIO(entry.data)) as image:
+                    with Image.open(io.BytesIO(entry.data), formats=pictures.FORMATS) as image:
                         extents[image.size] += 1
-                except (UnidentifiedImageError, OSError, ValueError):
-                    continue  # which is complained of when it is read, if it counts
+                except Exception:  # as in `pictures`; complained of when it is read, if it counts
+                    continue
         if len(extents) > 1 or any(max(extent) > LARGE for extent in extents):
             large = sum(count for extent, count in extents.items() if min(extent) >= LARGE)
             size = LARGE if 2 * large >= extents.total() else SMALL

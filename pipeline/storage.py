@@ -9,9 +9,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pipeline import paths
 from pipeline.errors import UserError
@@ -30,11 +31,22 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written; names it, and what was there stays.
     """
+    with draft_of(path) as draft:
+        draft.write(content)
+
+
+@contextmanager
+def draft_of(path: Path) -> Iterator[IO[bytes]]:
+    """A file under a temporary name in a path's folder, which takes that path when the block ends well.
+
+    Raises:
+        OSError: it cannot be written; names the path, and what was there stays.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
             try:
-                draft.write(content)
+                yield draft
                 draft.flush()
                 os.fsync(draft.fileno())
                 Path(draft.name).chmod(0o644)
@@ -44,6 +56,12 @@ def write_atomically(path: Path, content: bytes) -> None:
                 raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def same_bytes(one: Path, other: Path) -> bool:
+    """Whether two files hold the same, or neither is there."""
+    first, second = (path.read_bytes() if path.exists() else None for path in (one, other))
+    return first == second
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -59,6 +77,16 @@ def write_csv(path: Path, columns: Sequence[str], lines: Iterable[Mapping[str, A
     writer.writeheader()
     writer.writerows(lines)
     write_atomically(path, text.getvalue().encode())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The lines of a CSV file.
+
+    Raises:
+        csv.Error: it is no CSV.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, strict=True))
 
 
 def _finite(content: Any) -> Any:

@@ -9,7 +9,6 @@ again, or writing the value into params.yaml, trains nothing anew.
 
 import shlex
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,13 +17,15 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline import paths
 from pipeline.errors import UserError, command
+from pipeline.findings.evidence import difference
 from pipeline.findings.measured import Result, load_row
-from pipeline.findings.stats import Estimate, paired_difference
+from pipeline.findings.stats import Estimate, mean_interval
 from pipeline.findings.wording import interval
 from pipeline.images import prepared
 from pipeline.params import bases, references
 from pipeline.params.complaints import complain
 from pipeline.params.planned import PlannedStudy, read_study
+from pipeline.params.quantities import QUANTITIES
 from pipeline.params.reading import read_params
 from pipeline.params.rows import Row
 from pipeline.params.studies import Params
@@ -40,11 +41,11 @@ KEPT = ("study", "dataset", "seeds", "published", "from")
 """What makes a row comparable with the one that it comes from, and what is no value of a run."""
 
 SHOWN = (
-    ("validation accuracy, %", "final_val_accuracy", 100, 1),
-    ("test accuracy, %", "test_accuracy", 100, 1),
-    ("test loss", "test_loss", 1, 3),
+    ("validation accuracy, %", "val_accuracy", 1),
+    ("test accuracy, %", "accuracy", 1),
+    ("test loss", "loss", 3),
 )
-"""What is compared: its name, column of seeds.csv, factor and digits."""
+"""What is compared: its name, the quantity, and how many digits."""
 
 
 @command
@@ -140,22 +141,16 @@ def comparison(before: Result, after: Result) -> str:
     """What both measure, the paired difference, and what may be said of it."""
     lines = [f"{'':24}{'as it is':>16}{'changed':>16}{'difference':>16}"]
     differences: dict[str, Estimate | None] = {}
-    for label, column, scale, digits in SHOWN:
-        means = [result.estimate(column) for result in (before, after)]
-        found = paired_difference(_by_seed(after, column), _by_seed(before, column))
-        differences[column] = found
-        shown = [interval(mean, digits, scale) for mean in means] + [interval(found, digits, scale, sign=True)]
+    for label, name, digits in SHOWN:
+        known = QUANTITIES[name]
+        measured = [list(result.measure(known).values()) for result in (before, after)]
+        found = differences[name] = difference(known, after, before)
+        shown = [interval(mean_interval(values) if values else None, digits, known.scale) for values in measured]
+        shown.append(interval(found, digits, known.scale, sign=True))
         lines.append(f"{label:24}" + "".join(f"{text:>16}" for text in shown))
     if after.failures:
         lines.append(f"{len(after.failures)} of {len(after.runs)} runs failed: {after.failures[0].failure}")
-    return "\n".join([*lines, "", _verdict(differences["final_val_accuracy"])])
-
-
-def _by_seed(result: Result, column: str) -> Mapping[int, float]:
-    from pipeline.params.quantities import of_column
-
-    known = of_column(column)
-    return result.measure(known) if known else result.values(column)
+    return "\n".join([*lines, "", _verdict(differences["val_accuracy"])])
 
 
 def _verdict(found: Estimate | None) -> str:

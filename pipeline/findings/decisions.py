@@ -147,7 +147,8 @@ def compare(parts: Sequence[Sample], steps: Sequence[Sample] = (), matters: floa
         for_all = np.where(_any(turns) <= ALPHA / 2, 1.0, for_all)
     negligible = None
     if matters is not None:
-        ends = (np.max([part.over(-matters) for part in parts], axis=0), _any([part.below(matters) for part in parts]))
+        low = [part.over(-matters) for part in (*parts, *steps)]
+        ends = (np.max(low, axis=0), _any([part.below(matters) for part in parts]))
         negligible = np.minimum(1.0, 2 * np.maximum(*ends))
     direction = np.minimum(1.0, 2 * np.minimum(for_all, against))
     return Comparison(direction, np.where(for_all <= against, 1, -1), negligible)

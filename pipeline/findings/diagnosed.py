@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline import paths
 from pipeline.errors import UserError
+from pipeline.storage import read_csv
 
 Layer = dict[str, float]
 """The numbers of one line of layers.csv."""
@@ -61,12 +62,12 @@ def read(study: str, folder: Path) -> dict[str, Diagnosed]:
     """
     rows: dict[str, Diagnosed] = {}
     try:
-        for line in _lines(folder / "runs.csv"):
+        for line in read_csv(folder / "runs.csv"):
             row = rows.setdefault(line["row"], Diagnosed({}, {}))
             if line["status"] == "finished":
                 seed = int(line["seed"])
                 row.numbers[seed], row.layers[seed] = _numbers(line, {"row", "seed", "status", "reason"}), []
-        for line in _lines(folder / "layers.csv"):
+        for line in read_csv(folder / "layers.csv"):
             rows[line["row"]].layers[int(line["seed"])].append(_numbers(line, {"row", "seed", "layer", "case"}))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{paths.shown(folder)}: not whole; run '.venv/bin/dvc repro report@{study}'") from None
@@ -74,11 +75,6 @@ def read(study: str, folder: Path) -> dict[str, Diagnosed]:
         hint = f"run '.venv/bin/dvc checkout --force diagnose@{study}'"
         raise UserError(f"{paths.shown(folder)}: damaged; {hint}") from None
     return rows
-
-
-def _lines(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file, strict=True))
 
 
 def _numbers(line: dict[str, str], words: set[str]) -> dict[str, float]:

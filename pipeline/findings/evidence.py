@@ -41,6 +41,12 @@ class Evidence:
         return Sample([self.differences], self.floor)
 
 
+def difference(quantity: Quantity, one: Result, other: Result) -> Estimate | None:
+    """How much more one row has than another, paired by seed; None where no seed is common."""
+    found = gather(quantity, [Sum({"one": 1.0, "other": -1.0})], {"one": one, "other": other})
+    return found[0].estimate if found else None
+
+
 def gather(quantity: Quantity, sums: Sequence[Sum], results: Mapping[str, Result]) -> tuple[Evidence, ...]:
     """Evidence for each sum; none at all where one of them has no common seed, or no row with a run that finished.
 

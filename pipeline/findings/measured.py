@@ -20,6 +20,7 @@ from pipeline.images import prepared
 from pipeline.params.planned import PlannedStudy, train_stage
 from pipeline.params.quantities import LEARNS, Quantity, of_column
 from pipeline.params.rows import Row, TunedRow
+from pipeline.storage import read_csv
 from pipeline.tuning import tuned
 
 T = TypeVar("T")
@@ -245,7 +246,7 @@ def _read_spec(path: Path) -> dict[str, Any]:
 
 def _read_runs(path: Path) -> list[Run]:
     runs = []
-    for line in _lines(path):
+    for line in read_csv(path):
         words = {key: line.pop(key) for key in ("seed", "status", "reason")}
         numbers = {key: float(value) for key, value in line.items() if value}
         failure = words["reason"] if words["status"] == "failed" else None
@@ -257,7 +258,7 @@ def _read_runs(path: Path) -> list[Run]:
 
 def _read_curves(path: Path, epochs: dict[int, float]) -> dict[str, list[list[float]]]:
     by_seed: dict[int, list[dict[str, str]]] = {seed: [] for seed in epochs}
-    for line in _lines(path):
+    for line in read_csv(path):
         by_seed.get(int(line["seed"]), []).append(line)
     if any(len(by_seed[seed]) != count for seed, count in epochs.items()):
         raise ValueError("not one line per epoch")
@@ -265,8 +266,3 @@ def _read_curves(path: Path, epochs: dict[int, float]) -> dict[str, list[list[fl
     return {
         column: [[float(line[column] or "nan") for line in lines] for lines in by_seed.values()] for column in columns
     }
-
-
-def _lines(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file, strict=True))

@@ -52,7 +52,7 @@ class Case:
 
     def margin(self, part: Sum) -> float:
         """What a difference of the contrast's part has to exceed, in the stored unit."""
-        return -self.quantity.matters if self.contrast.tolerant else -part.constant
+        return -part.constant - (self.quantity.matters if self.contrast.tolerant else 0.0)
 
     @property
     def matters(self) -> float | None:

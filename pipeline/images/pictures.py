@@ -19,6 +19,9 @@ Pixels = NDArray[np.uint8]
 Picture = Pixels | str
 """An image, or what is wrong with the file."""
 
+Image.MAX_IMAGE_PIXELS = None
+"""Pillow's own limit, under which `max_pixels` of a data set could not be raised."""
+
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
 """Not all that Pillow knows: some of its formats start other programs, and some take any bytes for an image."""
 

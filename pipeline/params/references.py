@@ -6,7 +6,7 @@ from pipeline.params import contrasts, facts, limits, space, vocabulary
 from pipeline.params.complaints import Fault
 from pipeline.params.quantities import QUANTITIES, quantity, target_of
 from pipeline.params.rows import Row, TunedRow
-from pipeline.params.studies import Claim, Params
+from pipeline.params.studies import Claim, Params, Study
 from pipeline.text import nearest
 
 RESERVED = ("benchmarks", "index", "mlflow", "primer")
@@ -34,11 +34,20 @@ def check(params: Params) -> None:
             raise Fault(f"studies.{name}", f"reports/ has a '{name.lower()}' that is no study; another name is needed")
         if not params.of_study(name):
             raise Fault(f"studies.{name}", f"no row belongs to it; write one with 'study: {name}' or remove it")
+        _check_looks(f"studies.{name}.rows.seeds", params.studies[name])
         for place, answer in enumerate(params.studies[name].answers):
             for part, text in answer.of.items():
                 _check_contrast(f"studies.{name}.answers.{place}.of.{part}", text, name, params, contrasts.parse_sum)
     for name, claim in params.claims.items():
         _check_claim(f"claims.{name}.tests", claim, params)
+
+
+def _check_looks(key: str, study: Study) -> None:
+    """Whether a study that is judged at given numbers of seeds has one of these."""
+    seeds = len(study.rows.get("seeds", []))
+    if study.looks and seeds and seeds not in study.looks:
+        looks = ", ".join(map(str, study.looks))
+        raise Fault(key, f"found {seeds}; the study is judged at {looks} seeds (looks), and at no other number")
 
 
 def _check_names(params: Params) -> None:

@@ -116,7 +116,7 @@ def _bound(margin: float, unit: Quantity) -> str:
 
 def _failed(row: str, seeds: Sequence[int], verdict: Verdict) -> str:
     """What became of a row's runs that failed."""
-    become = "counted as guesses" if verdict.case.values[row].keys() >= set(seeds) else "left out"
+    become = "counted" if verdict.case.values[row].keys() >= set(seeds) else "left out"
     return f"`{row}`: {len(seeds)} failed run{'s' * (len(seeds) > 1)}, {become}."
 
 

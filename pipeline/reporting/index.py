@@ -48,6 +48,7 @@ def claim(verdict: Verdict) -> dict[str, str]:
         "name": verdict.case.name,
         "says": verdict.case.claim.says,
         "source": verdict.case.claim.source,
+        "test": verdict.case.claim.test,
         "decision": str(verdict.decision),
         "why": why(verdict),
     }

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from pipeline.findings.evidence import difference
 from pipeline.findings.findings import Findings
 from pipeline.findings.measured import Result
-from pipeline.findings.stats import Estimate, paired_difference
+from pipeline.findings.stats import Estimate
 from pipeline.findings.wording import (
     NONE,
     cell,
@@ -205,8 +206,7 @@ def _measured(result: Result, name: str, metric: Metric) -> str:
 def _difference(result: Result, best: Result | None) -> str:
     if best is None or result is best:
         return NONE
-    difference = paired_difference(result.measure(ACCURACY), best.measure(ACCURACY))
-    return interval(difference, 2, 100, sign=True)
+    return interval(difference(ACCURACY, result, best), 2, 100, sign=True)
 
 
 def published(found: Findings) -> Iterator[Section]:

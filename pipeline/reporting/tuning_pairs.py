@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from pipeline.findings.evidence import difference
 from pipeline.findings.measured import Result
 from pipeline.findings.stats import Estimate, paired_difference
 from pipeline.findings.wording import interval, marked, table
@@ -66,11 +67,11 @@ def order(group: Sequence[Pair]) -> str:
 def _swap(first: Pair, second: Pair) -> str:
     """Two rows that change places: their differences, and which of them the seeds tell from zero."""
     differences = [
-        paired_difference(one.measure(ACCURACY), other.measure(ACCURACY))
+        difference(ACCURACY, one, other)
         for one, other in ((first.untuned, second.untuned), (first.tuned, second.tuned))
     ]
-    shown = " untuned, ".join(interval(difference, 2, 100, sign=True) for difference in differences)
-    settled = [difference is not None and _excludes_zero(difference) for difference in differences]
+    shown = " untuned, ".join(interval(found, 2, 100, sign=True) for found in differences)
+    settled = [found is not None and _excludes_zero(found) for found in differences]
     verdict = {
         (True, True): "and the seeds bear out both",
         (True, False): "but only the untuned difference excludes zero",
@@ -80,8 +81,8 @@ def _swap(first: Pair, second: Pair) -> str:
     return f"`{first.tuned.label}` against `{second.tuned.label}`: {shown} points tuned, {verdict}"
 
 
-def _excludes_zero(difference: Estimate) -> bool:
-    return difference.low is not None and difference.high is not None and (difference.low > 0 or difference.high < 0)
+def _excludes_zero(found: Estimate) -> bool:
+    return found.low is not None and found.high is not None and (found.low > 0 or found.high < 0)
 
 
 def _beside(found: Sequence[Pair]) -> str:
@@ -91,8 +92,8 @@ def _beside(found: Sequence[Pair]) -> str:
     for pair in found:
         line = [marked(pair.untuned), marked(pair.tuned)]
         for column, digits, scale in (("test_accuracy", 2, 100), ("test_loss", 4, 1)):
-            difference = paired_difference(pair.tuned.values(column), pair.untuned.values(column))
+            gained = paired_difference(pair.tuned.values(column), pair.untuned.values(column))
             line += [interval(result.estimate(column), digits, scale) for result in (pair.untuned, pair.tuned)]
-            line.append(interval(difference, digits, scale, sign=True))
+            line.append(interval(gained, digits, scale, sign=True))
         lines.append(line)
     return table(head, lines, numbers_from=2)

@@ -20,7 +20,7 @@ from pipeline.running import beside, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.running.pool import Engine
 from pipeline.running.workers import Task
-from pipeline.storage import read_notes, write_json
+from pipeline.storage import read_notes, same_bytes, write_json
 
 FILES = ("result.json", "curves.csv", "logits.safetensors", "weights.safetensors")
 """Of a run; the last two are missing of a failed one."""
@@ -60,10 +60,11 @@ def _but_for_code(spec: dict[str, Any]) -> str:
 
 
 def samples(found: Sequence[Candidate]) -> list[Candidate]:
-    """One of each kind: the shortest run of all that say the same words and train in the same way."""
+    """One of each kind: the shortest run of all of one code that say the same words and train in the same way."""
     kinds: dict[Any, list[Candidate]] = defaultdict(list)
     for candidate in found:
-        kinds[_kind(candidate.run.row)].append(candidate)
+        code = read_notes(candidate.folder / store.SPEC)["code"]
+        kinds[code, _kind(candidate.run.row)].append(candidate)
     return [min(kind, key=lambda candidate: (candidate.run.row.epochs, candidate.run.seed)) for kind in kinds.values()]
 
 
@@ -94,7 +95,7 @@ def differences(chosen: Sequence[Candidate], engine: Engine) -> list[str]:
 
 def _difference(old: Path, new: Path) -> str | None:
     """What is not the same, and by how much; None where all bytes are."""
-    unlike = [name for name in FILES if _bytes(old / name) != _bytes(new / name)]
+    unlike = [name for name in FILES if not same_bytes(old / name, new / name)]
     if not unlike:
         return None
     results = [store.result(folder) for folder in (old, new)]
@@ -106,10 +107,6 @@ def _difference(old: Path, new: Path) -> str | None:
         if before.shape == after.shape:
             text += f", logits apart by up to {abs(before - after).max():.3g}"
     return text
-
-
-def _bytes(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None
 
 
 def adopt(found: Iterable[Candidate]) -> None:

@@ -34,7 +34,7 @@ from pipeline.text import one_line
 LOSSES = 3
 """So often a run that was killed starts again: nodes are lost or asked back; later the run may be what ends them."""
 
-CODE = ("pipeline/**/*.py", "models/**/*.py", "words/*.py", "dvc.yaml")
+CODE = ("pipeline/**/*.py", "models/**/*.py", "words/*.py")
 """What of the checkout goes to the nodes."""
 
 

@@ -103,7 +103,7 @@ def unlogged_trials(tuning: str | None = None) -> list[LoggedTrial]:
         if entry and entry["state"] == "pending" and store.is_whole(path.parent):
             about = entry["about"]
             if about["tuning"] == tuning or not is_tuning(about["study"], about["name"]):
-                with contextlib.suppress(ValidationError):  # of another version's keys, which nobody can log any more
+                with contextlib.suppress(TypeError, KeyError, ValidationError):  # of another version, see `_run`
                     found.append(LoggedTrial(**(about | {"row": TunedRow.model_validate(about["row"])})))
     return found
 
@@ -133,11 +133,9 @@ def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
                 continue
             if entry["state"] == "logged":
                 runs.pop(identity, None)
-            elif (
-                identity not in runs and not is_training(about["study"], about["name"]) and store.is_whole(path.parent)
-            ):
-                with contextlib.suppress(ValidationError):  # as above
-                    runs[identity] = _run(about)
+            elif identity not in runs and not is_training(*identity[:2]) and store.is_whole(path.parent):
+                noted = _run(about)
+                runs |= {identity: noted} if noted else {}
     return list(runs.values())
 
 
@@ -147,9 +145,13 @@ def recorded(study: str, name: str, key: str) -> LoggedRun | None:
     return _run(entry["about"]) if entry else None
 
 
-def _run(about: dict[str, Any]) -> LoggedRun:
-    values: dict[str, Any] = about | {"row": Row.model_validate(about["row"])}
-    return LoggedRun(**values)
+def _run(about: dict[str, Any]) -> LoggedRun | None:
+    """A run that was noted; None of one that another version noted, with other keys, which nobody can log any more."""
+    try:
+        values: dict[str, Any] = about | {"row": Row.model_validate(about["row"])}
+        return LoggedRun(**values)
+    except (TypeError, KeyError, ValidationError):
+        return None
 
 
 def _entry(study: str, name: str) -> str:

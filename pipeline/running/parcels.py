@@ -4,7 +4,6 @@ A parcel is a plain tar of `<key>/<file>`. It may come from anybody, so nothing 
 taken for a path, and no run in it counts that is not what its key, its digests and its tensors say.
 """
 
-import io
 import re
 import tarfile
 from collections.abc import Collection, Iterable
@@ -14,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from pipeline.errors import UserError
 from pipeline.running import store
-from pipeline.storage import SEALS, Damaged, read_json, write_atomically
+from pipeline.storage import SEALS, Damaged, draft_of, read_json, same_bytes
 from pipeline.text import one_line
 
 TENSORS = ("logits.safetensors", "weights.safetensors")
@@ -34,8 +33,7 @@ MEMBER = re.compile(rf"([0-9a-f]{{32}})/({'|'.join(map(re.escape, NAMES))})")
 
 def write(target: Path, folders: Iterable[Path]) -> None:
     """Writes runs into a file, all or nothing; the same runs give the same bytes."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:", format=tarfile.USTAR_FORMAT) as tar:
+    with draft_of(target) as draft, tarfile.open(fileobj=draft, mode="w:", format=tarfile.USTAR_FORMAT) as tar:
         for folder in sorted(folders):
             for path in (folder / name for name in NAMES):
                 if path.exists():
@@ -43,7 +41,6 @@ def write(target: Path, folders: Iterable[Path]) -> None:
                     member.size = path.stat().st_size
                     with path.open("rb") as file:
                         tar.addfile(member, file)
-    write_atomically(target, content.getvalue())
 
 
 def unpack(parcel: Path, into: Path, codes: Collection[str]) -> list[Path]:
@@ -125,9 +122,5 @@ def deliver(folder: Path) -> str:
                     (folder / name).replace(target / name)
             (target / "resume.ckpt").unlink(missing_ok=True)
         return "new"
-    unlike = [name for name in NAMES if name not in NOTES and _bytes(folder / name) != _bytes(target / name)]
+    unlike = [name for name in NAMES if name not in NOTES and not same_bytes(folder / name, target / name)]
     return f"{', '.join(unlike)} differ from the stored run, which stays" if unlike else "stored"
-
-
-def _bytes(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None

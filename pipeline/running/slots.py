@@ -1,5 +1,6 @@
 """How many tasks go side by side on this machine, and on which GPUs."""
 
+import itertools
 import os
 
 from pipeline.errors import UserError
@@ -67,7 +68,8 @@ def gpus() -> list[str]:
         import torch
 
         return [str(gpu) for gpu in range(torch.cuda.device_count())]
-    return [name for name in visible.split(",") if name]
+    names = itertools.takewhile(lambda name: not name.strip().startswith("-"), visible.split(","))  # as CUDA reads it
+    return [name for name in names if name]
 
 
 def wanted_jobs() -> int | None:

@@ -22,7 +22,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -225,7 +225,7 @@ class Attempt:
 
 
 def is_forced(stage: str | None, attempt: Attempt) -> bool:
-    """Whether DVC runs this stage although nothing differs from dvc.lock, and not to resume it.
+    """Whether DVC runs this stage although nothing differs from dvc.lock and its cache has all that it made.
 
     Args:
         stage: what DVC calls the stage, from DVC_STAGE; None outside of DVC, where nothing is forced.
@@ -237,7 +237,17 @@ def is_forced(stage: str | None, attempt: Attempt) -> bool:
     entry = _yaml(lock).get("stages", {}).get(stage) if lock.exists() else None
     if entry is None:
         return False
-    return all(_dvc_digest(paths.ROOT / dep["path"]) == dep.get("md5") for dep in entry.get("deps", []))
+    same = all(_dvc_digest(paths.ROOT / dep["path"]) == dep.get("md5") for dep in entry.get("deps", []))
+    return same and _are_cached([out.get("md5", "") for out in entry.get("outs", [])])
+
+
+def _are_cached(digests: Iterable[str]) -> bool:
+    """Whether DVC's cache holds all of these. A kill before DVC takes a stage's outputs in leaves it without them."""
+    from dvc.config import Config  # as below
+
+    folder = paths.ROOT / ".dvc"
+    cache = Path(Config(dvc_dir=str(folder))["cache"].get("dir") or folder / "cache")
+    return all((cache / "files" / "md5" / digest[:2] / digest[2:]).exists() for digest in digests)
 
 
 def _dvc_digest(path: Path) -> str | None:

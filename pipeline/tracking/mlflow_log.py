@@ -118,7 +118,7 @@ class _Going:
 
 
 class MlflowLog:
-    """Logs runs to the present tracking store. Its methods are what `logbook.Tracker` sends."""
+    """Logs runs to the present tracking store. Its methods are what `tracker.Tracker` sends."""
 
     def __init__(self) -> None:
         self._client: MlflowClient | None = None
@@ -216,8 +216,8 @@ class MlflowLog:
             self.client.set_terminated(going.run_id, "KILLED")
 
     def _find(self, run: LoggedRun) -> list[Run]:
-        """The MLflow runs of a row with a run's key, newest first."""
-        query = f"tags.key = '{run.key}' and tags.row = '{run.name}'"
+        """The MLflow runs of a row with a run's key, newest first; other checkouts may log to the same server."""
+        query = f"tags.key = '{run.key}' and tags.row = '{run.name}' and tags.home = '{labels.home()}'"
         return list(self.client.search_runs([self._experiment(run.study)], query))
 
     def _experiment(self, study: str) -> str:

@@ -118,7 +118,8 @@ def _present(
 
 
 def _current(client: MlflowClient, experiment: str, groups: Groups) -> list[Run]:
-    """The MLflow runs that a study stands on; they are tagged as such and coloured by row, and no others."""
+    """The MLflow runs that a study stands on; they are tagged as such and coloured by row, and no others. Of those that
+    several checkouts logged of one run, the newest."""
     results = {result.name: result for group in groups for result in group}
     colours = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(sorted(results))}
     tag = group_colours.tag(results)
@@ -128,6 +129,7 @@ def _current(client: MlflowClient, experiment: str, groups: Groups) -> list[Run]
         row, known = run.data.tags["row"], run.data.tags
         wanted = {"current": labels.NO}
         if (row, known["key"]) in keys:
+            keys.remove((row, known["key"]))
             current.append(run)
             wanted = {"current": labels.YES, "mlflow.runColor": colours[row], tag: row}
         changed = [RunTag(key, value) for key, value in wanted.items() if known.get(key) != value]

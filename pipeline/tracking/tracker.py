@@ -21,7 +21,8 @@ from pipeline.running import forkserver
 from pipeline.running.logbook import LoggedRun, LoggedTrial, mark_study, tracking_uri
 from pipeline.text import one_line, redact
 
-PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+"""Of servers that MLflow logs to, by the scheme of their address without its driver."""
 
 WAIT_SECONDS = 30.0
 """So long a stage that is over waits for a tracking server in all; a file of this machine's takes the time it takes."""
@@ -130,9 +131,8 @@ def _unreachable() -> str | None:
 def _server() -> tuple[str, int] | None:
     """Host and port of the tracking server; None where there is none."""
     address = urlsplit(tracking_uri())
-    if address.scheme not in PORTS or not address.hostname:
-        return None
-    return address.hostname, address.port or PORTS[address.scheme]
+    port = PORTS.get(address.scheme.partition("+")[0])
+    return (address.hostname, address.port or port) if port and address.hostname else None
 
 
 def _serve(pipe: Connection) -> None:

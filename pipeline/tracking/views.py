@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.tracking import group_colours
-
-EPOCH = ("accuracy", "loss", "auc")
-"""What is measured every epoch and on the test images; as in `metrics`, which imports torch."""
+from pipeline.training.columns import EPOCH
 
 TAG = "mlflow.sharedViewState."
 ROWS, RUNS = "rows", "runs"

@@ -169,6 +169,7 @@ def test_a_margin_is_told(measure: Measure) -> None:
     shown = {test: claims_section.in_favour(verdict(test, results)) for test in DECISIONS if "none" not in test[15:]}
     assert shown["accuracy: high > low"] == "+10.00 points (+8.67 to +11.33)"
     assert shown["accuracy: high >= low"] == "+10.50 points (+9.17 to +11.83), counted from −0.50"
+    assert claims_section.in_favour(verdict("accuracy: low >= high - 0.2", results)).endswith("counted from −20.50")
     assert shown["accuracy: high > low + 0.2"] == "−10.00 points (−11.33 to −8.67), counted from +20.00"
 
 
@@ -314,11 +315,15 @@ def test_the_index_falls_back_on_reports(
     for name in ("RUNS", "DIAGNOSIS", "REPORTS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     summary = {"name": "quickstart", "demonstration": True}
-    told = {"name": "it", "decision": "contradicted", "why": "−1.5 points (−2.0 to −1.0); low only guesses."}
-    write_json(tmp_path / "reports" / "quickstart" / "summary.json", summary | {"claims": [told]})
+    told = {"decision": "contradicted", "why": "−1.5 points (−2.0 to −1.0); low only guesses."}
+    told |= {"name": "bn-replaces-dropout", "test": "accuracy: bn >= both"}
+    edited = told | {"name": "both-worse-than-either"}
+    write_json(tmp_path / "reports" / "quickstart" / "summary.json", summary | {"claims": [told, edited]})
     claims.main()
-    first, *_, last = capsys.readouterr().out.splitlines()
-    assert first.startswith("✗ contradicted quickstart") and first.endswith("it (−2.0 to −1.0); low only guesses.")
+    first, *others, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("✗ contradicted quickstart")
+    assert first.endswith("bn-replaces-dropout (−2.0 to −1.0); low only guesses.")
+    assert not any("contradicted quickstart" in line for line in others)
     assert last == "As committed in reports/, not run on this machine: quickstart"
 
 

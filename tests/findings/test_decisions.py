@@ -162,6 +162,9 @@ def test_a_trend_that_surely_turns_round_is_none() -> None:
     rise, noise, fall = [3.0, 3.1, 2.9, 3.0, 3.2], [0.5, -0.6, 0.1, -0.4, 0.2], [-1.0, -1.1, -0.9, -1.0, -1.2]
     for step, expected in ((noise, Decision.SUPPORTED), (fall, Decision.CONTRADICTED)):
         assert decide([compare([Sample([rise])], [Sample([step])], matters=0.2)])[0].word.tolist() == words(expected)
+    flat, up = [0.0, 0.01, -0.01, 0.0, 0.01], [-number for number in fall]
+    turned = compare([Sample([flat])], [Sample([up]), Sample([fall])], matters=0.2)
+    assert decide([turned])[0].word.tolist() == words(Decision.CONTRADICTED)
 
 
 def test_small_and_sure_is_negligible() -> None:

@@ -496,8 +496,8 @@ def announced(kind: bytes, size: int) -> bytes:
 
 
 def huge_picture() -> bytes:
-    """A PNG file of 13,000×13,000 pixels, as its header says."""
-    chunks = (b"IHDR" + struct.pack(">IIBBBBB", 13_000, 13_000, 8, 2, 0, 0, 0), b"IDAT" + zlib.compress(bytes(9)))
+    """A PNG file of 20,000×12,000 pixels, as its header says."""
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", 20_000, 12_000, 8, 2, 0, 0, 0), b"IDAT" + zlib.compress(bytes(9)))
     written = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(written)
 
@@ -527,10 +527,10 @@ BROKEN_ARCHIVES: dict[str, tuple[str, bytes, str]] = {
     "attributes of 2 MiB": ("i.tar.gz", gzip.compress(announced(tarfile.XHDTYPE, 2**21)), "a header of more than"),
     "name of 5,000 letters": ("i.tar", tar({"a/" * 2500 + "b.png": b""}), "a name of 5,005 characters"),
     "file of 3 GiB": ("i.tar", tar(FLAT, member("dog/x.png", size=3 * 2**30)), "dog/x.png: 3,221,225,472 bytes, and"),
-    "picture of 169 million pixels": (
+    "picture of 240 million pixels": (
         "i.tar",
         tar(FLAT | {"dog/x.png": huge_picture()}),
-        "dog/x.png: 13,000×13,000 pixels; 67,108,864 at most are decoded (max_pixels",
+        "dog/x.png: 20,000×12,000 pixels; 67,108,864 at most are decoded (max_pixels",
     ),
     "zip that unpacks without bounds": ("i.zip", zipped(zipfile.ZIP_BZIP2), "cat/0.png: of a kind of compression"),
     "tar with a broken header": ("i.tar", changed(PLAIN, THIRD), "truncated, damaged"),

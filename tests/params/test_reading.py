@@ -264,6 +264,10 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
         lambda content: content["studies"].update(t={"title": "T", "question": "?"}),
         ["studies.t: no row belongs to it"],
     ),
+    "seeds between two looks": (
+        lambda content: content["studies"]["s"].update(looks=[3, 5], rows={"seeds": [0, 1, 2, 3]}),
+        ["studies.s.rows.seeds: found 4; the study is judged at 3, 5 seeds"],
+    ),
     "a study by the name of the benchmarks": (
         lambda content: content["studies"].update(benchmarks={"title": "T", "question": "?"}),
         ["studies.benchmarks: reports/ has a 'benchmarks' that is no study"],

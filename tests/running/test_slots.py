@@ -56,8 +56,9 @@ def test_more_jobs_than_gpus_share_them_evenly(make_row: MakeRow) -> None:
 def test_gpus_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: runs would go to GPUs that a scheduler gave to others."""
     assert slots.gpus() == ["4", "1", "7"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert slots.gpus() == []
+    for none in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+        assert slots.gpus() == []
 
 
 def test_a_wrong_number_of_jobs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

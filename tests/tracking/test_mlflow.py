@@ -26,7 +26,8 @@ from mlflow.entities import LoggedModelStatus, Run
 from playwright.sync_api import Error, Page, expect, sync_playwright
 from safetensors.torch import load_file
 
-from pipeline import paths, plan
+from pipeline import paths, plan, serve
+from pipeline.errors import UserError
 from pipeline.findings import measured
 from pipeline.images import prepared
 from pipeline.params import planned
@@ -35,7 +36,7 @@ from pipeline.params.studies import Params
 from pipeline.running import cost, logbook, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.text import redact
-from pipeline.tracking import champion, group_colours, mlflow_log, registry, tracker, views
+from pipeline.tracking import champion, group_colours, labels, mlflow_log, registry, tracker, views
 from pipeline.tracking.mlflow_log import MlflowLog
 from pipeline.training import results, run
 
@@ -256,6 +257,32 @@ def test_a_log_that_was_cut_at_the_end_is_completed(study: Study, monkeypatch: p
     assert len(found) == 1
 
 
+def test_checkouts_that_share_a_server_keep_their_own_runs(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a machine would go on with a run that another is logging, or delete it; or a seed would count twice."""
+    logged, client = study.runs[0], study.log.client
+    query = f"tags.key = '{logged.key}'"
+    (before,) = study.logged(query)
+    client.update_run(before.info.run_id, status="RUNNING")
+    with monkeypatch.context() as patch:
+        patch.setattr(labels, "home", lambda: "elsewhere")
+        MlflowLog().end(logged, tracker.now())
+    status = {found.info.run_id: found.info.status for found in study.logged(query)}
+    assert (len(status), status.pop(before.info.run_id)) == (2, "RUNNING")
+    client.set_terminated(before.info.run_id, "FINISHED")
+    study.log.summarize("s")
+    assert len(study.logged(f"{query} and tags.current = 'yes'")) == 1
+    client.delete_run(*status)
+    study.log.summarize("s")
+
+
+def test_a_server_that_is_away_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: who serves a network while the tracking server is away would read a traceback."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{_free_port()}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match=r"^http://127.0.0.1:\d+: "):
+        serve.check_champion("s")
+
+
 def test_a_row_that_trains_is_logged_by_its_own_stage(study: Study) -> None:
     """Broken: two processes would log the same runs at once."""
     logged = study.runs[0]
@@ -267,11 +294,12 @@ def test_a_row_that_trains_is_logged_by_its_own_stage(study: Study) -> None:
     logged.mark("logged")
 
 
+@pytest.mark.parametrize("scheme", ["http", "postgresql+psycopg"])
 def test_a_report_does_not_wait_for_a_server_that_is_away(
-    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scheme: str, study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Broken: the report stage would wait for MLflow, fail with it, or forget to log."""
-    address = f"http://127.0.0.1:{_free_port()}"
+    address = f"{scheme}://127.0.0.1:{_free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setattr(tracker.Tracker, "_send", lambda *_: pytest.fail("a process was started"))
     with tracker.Tracker() as log:
