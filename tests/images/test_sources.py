@@ -428,7 +428,7 @@ BROKEN_FILES = {
     "cut PNG": (FLAT["cat/0.png"][:-40], "corrupt or no image"),
     "broken PNG": (FLAT["cat/0.png"][:60] + b"\0" * 20 + FLAT["cat/0.png"][80:], "corrupt or no image"),
     "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n%%EndComments\n", "corrupt or no image"),
-    "bomb": (bomb(), "exceeds limit"),
+    "bomb": (bomb(), "60,000×60,000 pixels; 67,108,864 at most are decoded (max_pixels of a data set)"),
     "floats": (float_tiff(), "floating-point"),
     "other size": (encode(noise(0, 7, 5)), "7×5 pixels, but cat/0.png has 6×5 pixels; datasets.d.size"),
 }
