@@ -15,9 +15,9 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError, command
 from pipeline.running.logbook import tracking_uri
-from pipeline.text import nearest, one_line, printable, redact
+from pipeline.text import nearest, printable
 from pipeline.tracking import ports, registry
-from pipeline.tracking.mlflow_log import connect
+from pipeline.tracking.mlflow_log import connect, unanswered
 
 
 @command
@@ -55,7 +55,7 @@ def _registered(client: MlflowClient, asked: MlflowException) -> Sequence[Regist
     try:
         return client.search_registered_models()
     except MlflowException:
-        raise UserError(redact(f"{tracking_uri()}: {one_line(asked)}")[:250]) from None
+        raise unanswered(asked) from None
 
 
 if __name__ == "__main__":

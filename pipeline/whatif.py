@@ -19,13 +19,13 @@ from pipeline import paths
 from pipeline.errors import UserError, command
 from pipeline.findings.evidence import difference
 from pipeline.findings.measured import Result, load_row
-from pipeline.findings.stats import Estimate, mean_interval
+from pipeline.findings.stats import Estimate
 from pipeline.findings.wording import interval
 from pipeline.images import prepared
 from pipeline.params import bases, references
 from pipeline.params.complaints import complain
 from pipeline.params.planned import PlannedStudy, read_study
-from pipeline.params.quantities import QUANTITIES
+from pipeline.params.quantities import COLUMNS
 from pipeline.params.reading import read_params
 from pipeline.params.rows import Row
 from pipeline.params.studies import Params
@@ -41,11 +41,11 @@ KEPT = ("study", "dataset", "seeds", "published", "from")
 """What makes a row comparable with the one that it comes from, and what is no value of a run."""
 
 SHOWN = (
-    ("validation accuracy, %", "val_accuracy", 1),
-    ("test accuracy, %", "accuracy", 1),
-    ("test loss", "loss", 3),
+    ("validation accuracy, %", "final_val_accuracy", 1),
+    ("test accuracy, %", "test_accuracy", 1),
+    ("test loss", "test_loss", 3),
 )
-"""What is compared: its name, the quantity, and how many digits."""
+"""What is compared: its name, column of seeds.csv and digits."""
 
 
 @command
@@ -141,16 +141,15 @@ def comparison(before: Result, after: Result) -> str:
     """What both measure, the paired difference, and what may be said of it."""
     lines = [f"{'':24}{'as it is':>16}{'changed':>16}{'difference':>16}"]
     differences: dict[str, Estimate | None] = {}
-    for label, name, digits in SHOWN:
-        known = QUANTITIES[name]
-        measured = [list(result.measure(known).values()) for result in (before, after)]
-        found = differences[name] = difference(known, after, before)
-        shown = [interval(mean_interval(values) if values else None, digits, known.scale) for values in measured]
+    for label, column, digits in SHOWN:
+        known = COLUMNS[column]
+        found = differences[column] = difference(known, after, before)
+        shown = [interval(result.estimate(column), digits, known.scale) for result in (before, after)]
         shown.append(interval(found, digits, known.scale, sign=True))
         lines.append(f"{label:24}" + "".join(f"{text:>16}" for text in shown))
     if after.failures:
         lines.append(f"{len(after.failures)} of {len(after.runs)} runs failed: {after.failures[0].failure}")
-    return "\n".join([*lines, "", _verdict(differences["val_accuracy"])])
+    return "\n".join([*lines, "", _verdict(differences["final_val_accuracy"])])
 
 
 def _verdict(found: Estimate | None) -> str:

@@ -238,6 +238,11 @@ def _params(run: LoggedRun) -> dict[str, str]:
     return labels.params(run.row) | {"seed": str(run.seed)}
 
 
+def unanswered(error: Exception) -> UserError:
+    """The line for what a tracking store answers, or does not."""
+    return UserError(redact(f"{tracking_uri()}: {one_line(error)}")[:250])
+
+
 def run_tags(run_id: str) -> dict[str, str]:
     """The tags of a training run, among them `study`, `row`, `seed` and `key`.
 
@@ -247,7 +252,7 @@ def run_tags(run_id: str) -> dict[str, str]:
     try:
         tags = connect().get_run(run_id).data.tags
     except Exception as error:  # of whatever a tracking server answers, or does not
-        raise UserError(redact(f"{tracking_uri()}: {one_line(error)}")[:250]) from None
+        raise unanswered(error) from None
     if not {"study", "row", "seed", "key"} <= tags.keys():
         raise UserError(f"run {run_id}: no training run of this project")
     return tags
