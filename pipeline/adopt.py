@@ -1,10 +1,11 @@
-"""Takes over runs of older code that give the same numbers with today's; nothing is adopted unverified.
+"""Takes over runs of older code that give the same numbers with today's, as far as a sample of them shows.
 
     pipeline/python -m pipeline.adopt quickstart
 
 For code that changed without changing numbers: a refactoring, a faster kernel, another torch. Of the runs that the
-store holds of older code alone, one of each kind (words, optimizer, schedule, precision) trains again; only if all come
-out the same to the byte, all get today's key, and `dvc repro` picks them up.
+store holds of older code alone, those that differ in seed, epochs and learning rate alone are a kind. One of each kind
+trains again, or with --all every run; only if all come out the same to the byte, all get today's key, and `dvc repro`
+picks them up.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pipeline.errors import UserError, command
 from pipeline.running import adoption, rows, stages
 from pipeline.running.pool import ThisMachine
 
-WHAT = "Takes over runs of older code that give the same numbers with today's; nothing is adopted unverified."
+WHAT = "Takes over runs of older code that give the same numbers with today's, as far as a sample of them shows."
 
 
 @command

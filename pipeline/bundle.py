@@ -17,6 +17,7 @@ from pipeline.images import archives, prepared
 from pipeline.params import planned
 from pipeline.running import parcels, rows, stages, store
 from pipeline.running.logbook import LoggedRun
+from pipeline.storage import draft_of
 
 START = '''"""Unpacks the bundle beside itself, once, and starts it."""
 import hashlib, importlib.util, os, pathlib, shutil, sys, zipfile
@@ -44,9 +45,6 @@ for name in ("DVC_ROOT", "DISHARMONY_IMAGES"):
 os.execv(sys.executable, [sys.executable, "-m", "pipeline.elsewhere", *sys.argv[1:]])
 '''
 
-CODE = ("pipeline/**/*.py", "models/**/*.py", "words/*.py")
-"""What of the checkout a bundle carries, beside the plan and images."""
-
 
 def write(studies: Sequence[str], runs: list[LoggedRun], target: Path, pixels: bool = False) -> None:
     """Writes a bundle of runs, all or nothing.
@@ -57,9 +55,8 @@ def write(studies: Sequence[str], runs: list[LoggedRun], target: Path, pixels: b
         target: the file.
         pixels: carries prepared images, also where the archive that they come from is smaller.
     """
-    draft = target.with_suffix(".draft")
     wanted = sorted(runs, key=lambda run: (studies.index(run.study), run.row.seeds.index(run.seed)))
-    with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as bundle:
+    with draft_of(target) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as bundle:
         bundle.writestr("__main__.py", START)
         manifest = {"studies": studies, "runs": [[run.name, run.seed, run.key] for run in wanted]}
         bundle.writestr(parcels.MANIFEST, json.dumps(manifest))
@@ -68,11 +65,10 @@ def write(studies: Sequence[str], runs: list[LoggedRun], target: Path, pixels: b
             files |= {name: path for path, name in _images(dataset, pixels)}
         for name, path in sorted(files.items()):
             bundle.write(path, name)
-    draft.replace(target)
 
 
 def _files(runs: list[LoggedRun]) -> Iterator[Path]:
-    for pattern in CODE:
+    for pattern in parcels.CODE:
         yield from paths.ROOT.glob(pattern)
     for run in runs:
         if planned.is_tuned(run.name):

@@ -38,6 +38,7 @@ class Look:
         seeds: that its rows have.
         claims: how many it tests.
         open: names of those that are undecided.
+        unjudged: why each of those that lack what they are judged by does, by name.
         upcoming: seeds of the next look; None after the last.
         runs: that are to be trained until then.
         seconds: that these take, by what the runs so far took; None where that is not known.
@@ -47,6 +48,7 @@ class Look:
     seeds: list[int]
     claims: int
     open: list[str]
+    unjudged: dict[str, str]
     upcoming: int | None
     runs: int
     seconds: float | None
@@ -60,9 +62,10 @@ class Look:
 
     def __str__(self) -> str:
         start = f"{self.study}, {len(self.seeds)} seeds: "
+        unjudged = "".join(f"; {name} is not judged: {why}" for name, why in self.unjudged.items())
         if not self.open:
-            return f"{start}all {self.claims} claims are decided"
-        told = f"{start}{len(self.open)} of {self.claims} claims are open: {', '.join(self.open)}"
+            return f"{start}{'no claim is open' if unjudged else f'all {self.claims} claims are decided'}{unjudged}"
+        told = f"{start}{len(self.open)} of {self.claims} claims are open: {', '.join(self.open)}{unjudged}"
         if self.upcoming is None:
             return f"{told}; that was the last look"
         took = "nobody knows how long, since no run so far noted it" if self.seconds is None else _time(self.seconds)
@@ -100,9 +103,9 @@ def look(params: Params, study: str) -> Look:
     upcoming = next((one for one in looks if one > len(seeds)), None)
     added = (upcoming or len(seeds)) - len(seeds)
     is_open = [verdict.case.name for verdict in verdicts if verdict.decision is Decision.UNDECIDED]
-    return Look(
-        study, seeds, len(verdicts), is_open, upcoming, added * len(rows), _seconds(list(results.values()), added)
-    )
+    unjudged = {one.case.name: one.reason for one in verdicts if one.decision is Decision.NOT_RUN}
+    seconds = _seconds(list(results.values()), added)
+    return Look(study, seeds, len(verdicts), is_open, unjudged, upcoming, added * len(rows), seconds)
 
 
 def _seconds(results: Sequence[Result], added: int) -> float | None:

@@ -31,7 +31,7 @@ from pipeline.images import prepared
 from pipeline.params import planned
 from pipeline.running import code, cost, parcels, store, workers
 from pipeline.running.rows import check_machine, describe, outcome
-from pipeline.running.slots import wanted_jobs
+from pipeline.running.slots import fitting
 from pipeline.running.workers import Task
 from pipeline.storage import write_json
 
@@ -119,8 +119,8 @@ def train(wanted: dict[Path, tuple[str, Task]], jobs: int | None, target: Path) 
     left = [task for folder, (_, task) in wanted.items() if store.sound(folder) is None]
     done = len(wanted) - len(left)
     for folder, (_, task) in wanted.items():
-        if task not in left and not (folder / "cost.json").exists():  # killed between its result and its cost
-            cost.write(folder, task.row, [], jobs or wanted_jobs() or 1)
+        if task not in left and not (folder / cost.FILE).exists():  # killed between its result and its cost
+            cost.write(folder, task.row, [], jobs or fitting(task.row))
     with closing(workers.do_all(left, jobs)) as events:
         for event in events:
             folder = event.task.folder
@@ -131,7 +131,7 @@ def train(wanted: dict[Path, tuple[str, Task]], jobs: int | None, target: Path) 
                 reports[folder].append(event.content)
             elif event.kind == "end":
                 done += 1
-                cost.write(folder, event.task.row, reports.pop(folder), jobs or wanted_jobs() or 1)
+                cost.write(folder, event.task.row, reports.pop(folder), jobs or fitting(event.task.row))
                 print(f"{done} of {len(wanted)}  {who}: {outcome(store.result(folder))}", flush=True)
                 if time.monotonic() - written > REWRITE:
                     save(wanted, target)
@@ -164,7 +164,8 @@ def main() -> None:
     except (Over, KeyboardInterrupt):
         print("stopped; started again, it goes on")
     finished = save(wanted, arguments.output)
-    print(f"{arguments.output}: {finished} of {len(manifest['runs'])} runs; at home: make collect FILE=results.tar")
+    output = arguments.output
+    print(f"{output}: {finished} of {len(manifest['runs'])} runs; at home: make collect FILE={output.name}")
     if problems:
         raise UserError("; ".join(problems))
 

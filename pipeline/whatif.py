@@ -67,9 +67,14 @@ def main() -> None:
     print(
         f"\nTo keep it, write it into rows.{name} of params.yaml, or into a new row beside it.\n"
         "To see a whole report with it, and go back with git:"
-        f" .venv/bin/dvc exp run {' '.join(f'-S ++rows.{name}.{word}' for word in shlex.split(words))}"
+        f" .venv/bin/dvc exp run {experiment(name, words)}"
         f" report@{row.study}"
     )
+
+
+def experiment(name: str, words: str) -> str:
+    """The options by which `dvc exp run` sets the values of a row, as a shell reads them."""
+    return " ".join(f"-S {shlex.quote(f'++rows.{name}.{word}')}" for word in shlex.split(words))
 
 
 def changed(params: Params, name: str, words: str) -> Row:

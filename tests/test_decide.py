@@ -94,6 +94,16 @@ def test_seeds_are_added_until_all_is_decided(
     assert capsys.readouterr().out == "s, 3 seeds: all 2 claims are decided\n"
 
 
+def test_what_was_not_measured_is_not_called_decided(train: Train) -> None:
+    """Broken: who forgot the diagnosis, or whose runs all failed, would read that every claim is decided."""
+    shifted = "  shifted: {says: It is., source: S, tested: So., tests: {s: 'shift: a > b'}}\n"
+    paths.PARAMS.write_text(PARAMS.replace("each: conv act", "each: conv bn act") + shifted)
+    train({"a": NEAR, "b": FAR})
+    assert str(decide.look(read_params(paths.PARAMS), "s")) == (
+        "s, 3 seeds: no claim is open; shifted is not judged: shift was not measured in a, b"
+    )
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

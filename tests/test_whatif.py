@@ -1,5 +1,6 @@
 """Values that are tried beside a study."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def test_values_are_changed_as_params_yaml_would(params: Params) -> None:
     assert row.model_copy(update={"optimizer": both.optimizer, "dropout": both.dropout, "each": both.each}) == both
     other = whatif.changed(params, "both", "optimizer.name=sgd optimizer.lr=0.1")
     assert (other.optimizer.name, other.optimizer.lr) == ("sgd", 0.1)
+
+
+def test_what_is_printed_can_be_pasted() -> None:
+    """Broken: a shell would take the second word of a value for the name of a stage."""
+    printed = whatif.experiment("both", "dropout=0.4 each='conv act bn'")
+    assert shlex.split(printed) == ["-S", "++rows.both.dropout=0.4", "-S", "++rows.both.each=conv act bn"]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Runs of older code that give the same numbers with today's: found, checked by training some again, and taken over.
 
 After a refactoring, a faster kernel or another torch, the key of every run is another one, though its numbers may be
-the same. A run of the store that differs from a wanted one in the digest of the code alone can stand for it, once runs
-that cover what the others say were trained again and came out the same to the byte.
+the same. A run of the store that differs from a wanted one in the digest of the code alone can stand for it, once one
+of each kind was trained again and came out the same to the byte.
 """
 
 import shutil
@@ -15,7 +15,6 @@ from typing import Any
 from safetensors.numpy import load_file
 
 from pipeline import paths
-from pipeline.params.rows import Row
 from pipeline.running import beside, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.running.pool import Engine
@@ -60,25 +59,18 @@ def _but_for_code(spec: dict[str, Any]) -> str:
 
 
 def samples(found: Sequence[Candidate]) -> list[Candidate]:
-    """One of each kind: the shortest run of all of one code that say the same words and train in the same way."""
-    kinds: dict[Any, list[Candidate]] = defaultdict(list)
+    """The shortest of each kind; runs of one code that differ in seed, epochs and learning rate alone are one."""
+    kinds: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in found:
-        code = read_notes(candidate.folder / store.SPEC)["code"]
-        kinds[code, _kind(candidate.run.row)].append(candidate)
+        kinds[_kind(candidate)].append(candidate)
     return [min(kind, key=lambda candidate: (candidate.run.row.epochs, candidate.run.seed)) for kind in kinds.values()]
 
 
-def _kind(row: Row) -> tuple[object, ...]:
-    trainer = row.trainer
-    return (
-        frozenset(row.words()),
-        row.activation,
-        row.optimizer.name,
-        row.schedule.name,
-        row.early_stopping is None,
-        (row.augment, row.select_on, row.keep, row.norm.running_stats),
-        (trainer.precision, trainer.arithmetic, trainer.compile, trainer.channels_last, trainer.devices),
-    )
+def _kind(candidate: Candidate) -> str:
+    spec = read_notes(candidate.folder / store.SPEC)
+    row = spec["row"]
+    optimizer = row["optimizer"] | {"lr": None}
+    return store.run_key(spec | {"row": row | {"optimizer": optimizer, "epochs": None}, "seed": None})
 
 
 def differences(chosen: Sequence[Candidate], engine: Engine) -> list[str]:

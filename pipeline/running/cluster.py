@@ -25,17 +25,15 @@ from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissi
 from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared
+from pipeline.params import planned
 from pipeline.params.rows import Row
-from pipeline.running import code, forkserver, store, workers
+from pipeline.running import code, forkserver, parcels, store, workers
 from pipeline.running.workers import Event, Events, Task
 from pipeline.storage import write_atomically
 from pipeline.text import one_line
 
 LOSSES = 3
 """So often a run that was killed starts again: nodes are lost or asked back; later the run may be what ends them."""
-
-CODE = ("pipeline/**/*.py", "models/**/*.py", "words/*.py")
-"""What of the checkout goes to the nodes."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Cluster:
             _check_address(address)
         self._cpus, self._gpus = cpus, gpus
         with TemporaryDirectory() as folder:
-            for path in (path for pattern in CODE for path in paths.ROOT.glob(pattern)):
+            for path in (path for pattern in parcels.CODE for path in paths.ROOT.glob(pattern)):
                 copy = Path(folder) / path.relative_to(paths.ROOT)
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copy(path, copy)
@@ -88,9 +86,11 @@ class Cluster:
 
     def check(self, name: str, row: Row) -> None:
         if not self._gpus and (row.trainer.accelerator == "gpu" or row.trainer.precision == "16-mixed"):
-            raise UserError(f"rows.{name}.trainer: needs a GPU, but --num-gpus is 0")
+            raise UserError(f"{planned.key(name)}.trainer: needs a GPU, but --num-gpus is 0")
         if row.trainer.devices > 1 and 0 < self._gpus < 1:
-            raise UserError(f"rows.{name}.trainer.devices: {row.trainer.devices}, each a GPU of its own: --num-gpus 1")
+            raise UserError(
+                f"{planned.key(name)}.trainer.devices: {row.trainer.devices}, each a GPU of its own: --num-gpus 1"
+            )
         cpus, gpus = self._reserved(row)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):

@@ -1,7 +1,7 @@
 """What a run cost and on what machine: for the log only, since no clock and no host belong in an output.
 
-It lies beside the run in the run store, `cost.json`, so that a run which is logged later, because the
-server was away, is logged with it.
+It lies beside the run in the run store, so that a run which is logged later, because the server was away, is logged
+with it.
 """
 
 import os
@@ -14,6 +14,8 @@ from typing import Any
 from pipeline.params.rows import Row
 from pipeline.running.environment import cpu_name
 from pipeline.storage import read_json, read_notes, write_json
+
+FILE = "cost.json"
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ def write(folder: Path, row: Row, reports: Sequence[dict[str, Any]], jobs: int) 
     if len(reports) == read_json(folder / "result.json")["epochs"]:
         measured["seconds"] = spent["seconds"]
     epochs = {str(report["epoch"]["epoch"]): report["seconds"] for report in reports}
-    write_json(folder / "cost.json", vars(Cost(measured, epochs, machine(row) | {"jobs": str(jobs)})))
+    write_json(folder / FILE, vars(Cost(measured, epochs, machine(row) | {"jobs": str(jobs)})))
 
 
 def read(folder: Path) -> Cost:
     """What a run cost."""
-    return Cost(**read_notes(folder / "cost.json"))
+    return Cost(**read_notes(folder / FILE))
 
 
 def machine(row: Row) -> dict[str, str]:

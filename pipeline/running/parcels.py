@@ -1,4 +1,5 @@
-"""Finished runs as one file, on their way from the machine that trained them to a run store.
+"""What travels between machines: code on its way to those that train, and finished runs as one file on theirs to a run
+store.
 
 A parcel is a plain tar of `<key>/<file>`. It may come from anybody, so nothing in it is executed, no name in it is
 taken for a path, and no run in it counts that is not what its key, its digests and its tensors say.
@@ -12,14 +13,17 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from pipeline.errors import UserError
-from pipeline.running import store
+from pipeline.running import cost, store
 from pipeline.storage import SEALS, Damaged, draft_of, read_json, same_bytes
 from pipeline.text import one_line
+
+CODE = ("pipeline/**/*.py", "models/**/*.py", "words/*.py")
+"""What of the checkout another machine needs to train."""
 
 TENSORS = ("logits.safetensors", "weights.safetensors")
 """Of a run that finished."""
 
-NOTES = (store.SPEC, "cost.json")
+NOTES = (store.SPEC, cost.FILE)
 """What a run is, and what it was trained on; the second may be missing."""
 
 NAMES = (*NOTES, "curves.csv", *TENSORS, "result.json")

@@ -9,8 +9,12 @@
     .store/tunings/<study>/<row> whether its last tuning was
     .store/studies/<study>       whether the study's last diagnosis was completed
     .store/reports/<study>       where the study's report is logged
-    .store/locks/                one writer per row, one per run
+    .store/adoptions/<key>/      one run of other code, trained again, see adoption.py
+    .store/tried/<row>/          a row's outputs with other values, see whatif.py
+    .store/locks/                one writer each: rows, runs, tunings, diagnoses, DVC, MLflow, the index of reports
     .store/damaged/<key>/        what was not as it had been written, and was done again
+    .store/facts.json            what was worked out of params.yaml and the code of words, see facts.py
+    .store/dvc.lock              as it last was whole, see bookkeeping.py
 
 A key stands for all that decides a run's numbers: the row without its names and seeds, the seed, the
 prepared data and the code. So a new seed trains alone, a killed stage resumes, two rows that are the

@@ -92,3 +92,30 @@ def test_each_old_code_is_checked(wanted: list[LoggedRun], data: Path) -> None:
         store_old([one], data, code=f"old {number % 2}")
     chosen = adoption.samples(adoption.candidates(wanted))
     assert [one.run for one in chosen] == wanted[:2]
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "label smoothing": {"label_smoothing": 0.1},
+    "batch": {"batch": 16},
+    "rate": {"dropout": 0.0},
+    "order": {"each": "conv act bn"},
+    "nesterov": {"optimizer": {"name": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": True}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_may_take_another_way_through_the_code_is_trained_again(
+    change: str, make_row: Callable[..., Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a run would vouch for others whose code it never ran."""
+    monkeypatch.setattr(paths, "STORE", tmp_path)
+    sgd = {"name": "sgd", "lr": 0.01, "momentum": 0.9}
+    base = {"optimizer": sgd} if change == "nesterov" else {}
+    first, second = make_row(**base), make_row(**base | CHANGES[change])
+    kinds = [(first, "data"), (second, "data"), (first, "other data")]
+    found = []
+    for one in [one for row, images in kinds for one in rows.describe("a", row, images, "new")]:
+        folder = store.run_folder(f"{one.key}-old")
+        write_json(folder / store.SPEC, store.run_spec(one.row, one.seed, one.data, "old"))
+        found.append(adoption.Candidate(one, folder))
+    assert adoption.samples(found) == found

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import collect, paths
+from pipeline import collect, elsewhere, paths
 from pipeline.errors import UserError
 from pipeline.params.rows import Row
-from pipeline.running import parcels, store
+from pipeline.running import cost, parcels, slots, store
+from pipeline.running.workers import Task
 from pipeline.storage import write_json
 from pipeline.training import run
 
@@ -54,6 +55,16 @@ def rewrite(parcel: Path, content: Members) -> None:
 
 def stored(trained: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (paths.STORE / "runs" / trained.name).iterdir()}
+
+
+def test_a_run_trained_elsewhere_says_how_many_trained_beside_it(
+    trained: Path, data: Path, make_row: Callable[..., Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a study's hours, which count runs side by side once, would be too many by the number of cores."""
+    monkeypatch.setattr(slots, "cores", lambda: 3)
+    folder = shutil.copytree(trained, tmp_path / "run")
+    elsewhere.train({folder: ("a seed 0", Task(make_row(epochs=1), 0, data, folder))}, None, tmp_path / "results.tar")
+    assert cost.read(folder).machine["jobs"] == "3"
 
 
 def test_runs_come_back_to_the_byte_and_once(parcel: Path, trained: Path) -> None:
