@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart new try test test-integration test-emulated lint launch verify bench bench-gpu ui serve \
-    dashboard lock plot
+.PHONY: help install quickstart new try launch bundle collect results verify test test-integration test-emulated lint \
+    bench bench-gpu ui serve dashboard lock plot
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -10,6 +10,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
+
+# They count where they are typed, as in NAME=mine; some systems have a variable NAME of their own.
+$(foreach word,IMAGES LIKE NAME ROWS SEEDS SIZE ROW SET FILE JOBS,\
+    $(if $(filter command,$(origin $(word))),,$(eval $(word) :=)))
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -58,7 +62,7 @@ bundle: $(INSTALLED) ## Write what STUDY still has to train as STUDY.pyz, which 
 	@pipeline/python -m pipeline.bundle $(STUDY)
 
 collect: $(INSTALLED) ## Take over the runs of FILE, which were trained elsewhere
-	@pipeline/python -m pipeline.collect $(or $(FILE),results.tar)
+	@pipeline/python -m pipeline.collect "$(or $(FILE),results.tar)"
 
 results: $(INSTALLED) ## Write the finished runs of STUDY as STUDY.results.tar, for somebody else's make collect
 	@pipeline/python -m pipeline.bundle $(STUDY) --results

@@ -56,7 +56,10 @@ def write(studies: Sequence[str], runs: list[LoggedRun], target: Path, pixels: b
         pixels: carries prepared images, also where the archive that they come from is smaller.
     """
     wanted = sorted(runs, key=lambda run: (studies.index(run.study), run.row.seeds.index(run.seed)))
-    with draft_of(target) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as bundle:
+    with (
+        draft_of(target) as draft,
+        zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=6, strict_timestamps=False) as bundle,
+    ):
         bundle.writestr("__main__.py", START)
         manifest = {"studies": studies, "runs": [[run.name, run.seed, run.key] for run in wanted]}
         bundle.writestr(parcels.MANIFEST, json.dumps(manifest))

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pipeline import paths
-from pipeline.errors import command
+from pipeline.errors import UserError, command
 from pipeline.findings.decisions import Decision
 from pipeline.findings.verdicts import judge_available
 from pipeline.params.reading import read_params
@@ -71,6 +71,8 @@ def _line(one: Mapping[str, str], study: str) -> str:
 
 @command
 def main() -> None:
+    if len(sys.argv) > 1:
+        raise UserError("usage: pipeline/python -m pipeline.claims")
     params = read_params()
     verdicts, elsewhere = verdicts_of(params)
     # In a terminal a claim is a line; where nobody watches, the line is whole.

@@ -79,21 +79,30 @@ def _time(seconds: float) -> str:
     return f"about {seconds:.0f} seconds"
 
 
+def check(params: Params, study: str) -> None:
+    """Whether seeds can be added to a study.
+
+    Raises:
+        UserError: it does not exist, fixes no looks, or its rows have seeds of their own.
+    """
+    if study not in params.studies:
+        raise UserError(f"studies: no study '{study}'{nearest(study, params.studies)}")
+    if not params.studies[study].looks:
+        raise UserError(f"studies.{study}.looks: missing; write the numbers of seeds to judge at, such as [5, 10, 20]")
+    for name, row in params.of_study(study).items():
+        if row.seeds != params.studies[study].rows.get("seeds", []):
+            raise UserError(f"rows.{name}.seeds: seeds are added to studies.{study}.rows.seeds; write them there alone")
+
+
 def look(params: Params, study: str) -> Look:
     """Where a study stands.
 
     Raises:
-        UserError: the study does not exist, fixes no looks, has no results, or its rows have seeds of their own.
+        UserError: as `check`, or it has no results.
     """
-    if study not in params.studies:
-        raise UserError(f"studies: no study '{study}'{nearest(study, params.studies)}")
+    check(params, study)
     looks, rows = params.studies[study].looks, params.of_study(study)
-    if not looks:
-        raise UserError(f"studies.{study}.looks: missing; write the numbers of seeds to judge at, such as [5, 10, 20]")
     seeds: list[int] = params.studies[study].rows.get("seeds", [])
-    for name, row in rows.items():
-        if row.seeds != seeds:
-            raise UserError(f"rows.{name}.seeds: seeds are added to studies.{study}.rows.seeds; write them there alone")
     verdicts, results, complaints = judge_available(params, study)
     if complaints:
         raise UserError(complaints[0])
@@ -146,6 +155,7 @@ def main() -> None:
     arguments, options = parser.parse_known_args()
     if options and not arguments.go:
         parser.error(f"{options[0]}: options for pipeline.launch go with --go")
+    check(read_params(paths.PARAMS), arguments.study)  # before days of training
     while True:
         if arguments.go:
             _train(arguments.study, options)

@@ -80,7 +80,7 @@ def tasks(runs: list[tuple[str, int, str]]) -> dict[Path, tuple[str, Task]]:
             hint = "unpack it anew, or, where pictures are decoded otherwise here, bundle with --pixels"
             raise UserError(f"{data}: not the images that the bundle was made of; {hint}")
         try:
-            check_machine(name, plan.row)
+            check_machine(planned.key(name), plan.row)
         except UserError as error:
             if name not in refused:
                 print(f"{name}: not trained here: {error}", file=sys.stderr)
@@ -108,13 +108,16 @@ def images(dataset: str) -> Path:
     return folder
 
 
-def train(wanted: dict[Path, tuple[str, Task]], jobs: int | None, target: Path) -> list[str]:
+def train(wanted: dict[Path, tuple[str, Task]], jobs: int | None, target: Path, problems: list[str]) -> None:
     """Trains what is not finished, and writes the file of results now and then.
 
-    Returns:
-        Why runs have no result, a line each.
+    Args:
+        wanted: what to train, as `tasks` gives it.
+        jobs: runs side by side; None for one per core or GPU.
+        target: the file of results.
+        problems: takes why runs have no result, a line each, also of a training that is stopped.
     """
-    problems, written = [], time.monotonic()
+    written = time.monotonic()
     reports: dict[Path, list[dict[str, Any]]] = {}
     left = [task for folder, (_, task) in wanted.items() if store.sound(folder) is None]
     done = len(wanted) - len(left)
@@ -138,7 +141,7 @@ def train(wanted: dict[Path, tuple[str, Task]], jobs: int | None, target: Path) 
                     written = time.monotonic()
             elif event.kind in ("crash", "killed"):
                 problems.append(f"{who}: {workers.last_words(event)}")
-    return problems
+                print(problems[-1], file=sys.stderr)
 
 
 def save(wanted: dict[Path, tuple[str, Task]], target: Path) -> int:
@@ -160,14 +163,14 @@ def main() -> None:
     wanted = tasks([tuple(run) for run in manifest["runs"]])
     try:
         with limited(arguments.minutes):
-            problems = train(wanted, arguments.jobs, arguments.output)
+            train(wanted, arguments.jobs, arguments.output, problems)
     except (Over, KeyboardInterrupt):
         print("stopped; started again, it goes on")
     finished = save(wanted, arguments.output)
     output = arguments.output
     print(f"{output}: {finished} of {len(manifest['runs'])} runs; at home: make collect FILE={output.name}")
     if problems:
-        raise UserError("; ".join(problems))
+        raise UserError(f"{len(problems)} runs have no result, see above")
 
 
 if __name__ == "__main__":

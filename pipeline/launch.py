@@ -62,34 +62,35 @@ def launch(targets: list[str], engine: Engine, quiet: bool = False) -> None:
         quiet: hides what DVC and its stages tell of themselves; errors and progress are shown all the same.
 
     Raises:
-        UserError: rows have no outputs; all others are recorded.
+        UserError: rows have no outputs; all others are recorded, and no report is written.
     """
     if quiet:
         print("checking params.yaml and what is up to date", file=sys.stderr)
     chain = stages.chain(targets)
     if quiet and not chain.stale:
         return
+    failed = 0
     for kind in stages.KINDS:
         if chain.trains[kind]:
             if chain.stale.intersection(chain.before[kind]):
                 stages.repro(chain.before[kind], quiet)
-            _train(chain.trains[kind], engine, quiet)
+            failed += _train(chain.trains[kind], engine, quiet)
+    if failed:
+        raise UserError(
+            f"{failed} of the rows have no outputs, see above; all others are recorded, no report is written"
+        )
     if quiet:
         print("measuring the trained networks and writing the report", file=sys.stderr)
     stages.repro(targets, quiet)
 
 
-def _train(trains: list[str], engine: Engine, quiet: bool) -> None:
-    """Trains and records those of some stages that are stale.
-
-    Raises:
-        UserError: as `launch`.
-    """
+def _train(trains: list[str], engine: Engine, quiet: bool) -> int:
+    """Trains and records those of some stages that are stale; how many rows have no outputs."""
     stale = {name.partition("@")[2]: (name, inputs) for name, inputs in stages.stale(trains).items()}
     if stale or not quiet:
         print(f"{len(stale)} of {len(trains)} rows to train", file=sys.stderr)
     if not stale:
-        return
+        return 0
     rows = {row: planned.read_row(row) for row in stale}
     with Tracker() as tracker:
         problems = train_rows(rows, engine, tracker)
@@ -105,8 +106,7 @@ def _train(trains: list[str], engine: Engine, quiet: bool) -> None:
             problems[name] = f"{name}: what it depends on has changed while it trained; launch again"
     for problem in problems.values():
         print(problem, file=sys.stderr)
-    if problems:
-        raise UserError(f"{len(problems)} of {len(stale)} rows have no outputs, see above; all others are recorded")
+    return len(problems)
 
 
 if __name__ == "__main__":

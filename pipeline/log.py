@@ -3,7 +3,6 @@
 pipeline/python -m pipeline.log
 """
 
-import functools
 import sys
 from collections import Counter
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from pipeline.errors import UserError, command
 from pipeline.running.logbook import tracking_uri, unlogged, unlogged_studies, unlogged_trials
 from pipeline.text import redact
-from pipeline.tracking.mlflow_log import MlflowLog, attempt
+from pipeline.tracking.mlflow_log import Work
 from pipeline.tracking.tracker import now
 
 
@@ -23,23 +22,25 @@ def main() -> None:
 
 
 def log_pending() -> None:
-    """Logs what an earlier stage could not."""
-    log, done = MlflowLog(), Counter[str]()
-    work: list[tuple[str, str, Any]] = [
-        *(("runs", f"{run.name} seed {run.seed}", functools.partial(log.end, run, now())) for run in unlogged([])),
-        *(
-            ("trials", f"{trial.name} trial {trial.place}", functools.partial(log.trial, trial, now()))
-            for trial in unlogged_trials()
-        ),
-        *(("reports", f"report on {study}", functools.partial(log.summarize, study)) for study in unlogged_studies()),
+    """Logs what an earlier stage could not.
+
+    Raises:
+        UserError: something could not be logged, or the tracking store does not answer.
+    """
+    work, done = Work(), Counter[str]()
+    waiting: list[tuple[str, str, str, tuple[Any, ...]]] = [
+        *(("runs", run.title, "end", (run, now())) for run in unlogged([])),
+        *(("trials", trial.title, "trial", (trial, now())) for trial in unlogged_trials()),
+        *(("reports", f"report on {study}", "summarize", (study,)) for study in unlogged_studies()),
     ]
-    for kind, what, action in work:
-        print(what, file=sys.stderr)
-        if problem := attempt(action):
-            before = f"{_counted(done)} were logged before"
-            raise UserError(f"{redact(tracking_uri())}: {problem}; {before}")
-        done[kind] += 1
-    print(f"{_counted(done)} logged to {redact(tracking_uri())}")
+    for kind, what, action, arguments in waiting:
+        if not work.away:
+            print(what, file=sys.stderr)
+            done[kind] += work.do(what, action, *arguments)
+    told = f"{_counted(done)} logged to {redact(tracking_uri())}"
+    if problem := work.problem:
+        raise UserError(f"{redact(problem)}; {told}")
+    print(told)
 
 
 def _counted(done: Counter[str]) -> str:

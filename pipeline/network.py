@@ -22,6 +22,12 @@ from pipeline.text import console, nearest
 IMAGE = (3, 32, 32)
 """Channels, height and width of images that are not known."""
 
+NAMELESS = ["?"] * 10
+"""The classes of a data set that is not known."""
+
+LARGEST = 2**22
+"""Values of an image that is looked at: all layers' are in memory."""
+
 
 @command
 def main() -> None:
@@ -29,23 +35,31 @@ def main() -> None:
         prog="pipeline/python -m pipeline.network", description="Layers, shapes and parameter counts of a network"
     )
     parser.add_argument("network", help="a row of params.yaml, or a sentence 'each: …, end: …, head: …'")
-    parser.add_argument("--backbone", default="vgg2", choices=PRESETS, help="of a sentence (default: %(default)s)")
-    parser.add_argument("--dropout", type=float, default=0.5, help="rate of a sentence (default: %(default)s)")
-    parser.add_argument("--activation", default="relu", help="`act` of a sentence (default: %(default)s)")
-    parser.add_argument("--image", help="channels×height×width (default: a row's data once prepared, else 3x32x32)")
-    parser.add_argument("--classes", type=positive, default=10, help="number of classes (default: %(default)s)")
+    parser.add_argument("--backbone", choices=PRESETS, help="of a sentence (default: vgg2)")
+    parser.add_argument("--dropout", type=float, help="rate of a sentence (default: 0.5)")
+    parser.add_argument("--activation", help="`act` of a sentence (default: relu)")
+    parser.add_argument("--image", help="channels×height×width (default: a row's data, else 3x32x32)")
+    parser.add_argument(
+        "--classes", type=positive, help="number of classes (default: a row's data once prepared, else 10)"
+    )
     options = parser.parse_args()
     vocabulary.words()
     try:
         if ":" in options.network:
-            backbone, image = PRESETS[options.backbone], IMAGE
-            sentence = parse(options.network, options.activation, options.dropout)
+            backbone, info = PRESETS[options.backbone or "vgg2"], prepared.Info(NAMELESS, IMAGE, {})
+            rate = 0.5 if options.dropout is None else options.dropout
+            sentence = parse(options.network, options.activation or "relu", rate)
         else:
-            backbone, sentence, image = from_row(options.network)
-        image = parse_image(options.image) if options.image else image
-        network = build(backbone, sentence, image, options.classes)
+            for option in ("backbone", "dropout", "activation"):
+                if getattr(options, option) is not None:
+                    raise UserError(f"--{option}: of a sentence; row '{options.network}' says its own in params.yaml")
+            backbone, sentence, info = from_row(options.network)
+        image = parse_image(options.image) if options.image else info.shape
+        classes = options.classes or len(info.classes)
+        network = build(backbone, sentence, image, classes)
     except SentenceError as error:
         raise UserError(f"{error.part}: {vocabulary.complaint(error)}") from None
+    console().print(f"images of {'×'.join(map(str, image))}, {classes} classes\n")
     show(network, image)
 
 
@@ -67,14 +81,19 @@ def parse(text: str, activation: str, dropout: float) -> Sentence:
     return Sentence(activation=activation, dropout=dropout, norm=Norm(), **parts)
 
 
-def from_row(name: str) -> tuple[Backbone, Sentence, tuple[int, int, int]]:
-    """The network of a row of params.yaml, and the shape of its images, `IMAGE` as long as they are not prepared."""
+def from_row(name: str) -> tuple[Backbone, Sentence, prepared.Info]:
+    """The network of a row of params.yaml, and its data: as far as params.yaml says it while that is not prepared."""
     params = read_params()
     rows = params.rows | params.tuned
     if name not in rows:
         raise UserError(f"network: no row '{name}' in params.yaml{nearest(name, rows)}")
-    data = paths.prepared(rows[name].dataset)
-    return *rows[name].network(), prepared.info(data).shape if data.exists() else IMAGE
+    row = rows[name]
+    data = paths.prepared(row.dataset)
+    if data.exists():
+        return *row.network(), prepared.info(data)
+    _, channels, side = params.datasets[row.dataset].shape()
+    shape = (channels, side, side) if side else IMAGE
+    return *row.network(), prepared.Info(NAMELESS, shape, {})
 
 
 def parse_image(text: str) -> tuple[int, int, int]:
@@ -83,6 +102,8 @@ def parse_image(text: str) -> tuple[int, int, int]:
     if len(sizes) != 3 or not all(size.isdecimal() and int(size) for size in sizes):
         raise UserError(f"--image: found '{text}'; channels, height and width such as 3x32x32")
     channels, height, width = map(int, sizes)
+    if channels * height * width > LARGEST:
+        raise UserError(f"--image: found '{text}'; {LARGEST:,} values at most")
     return channels, height, width
 
 

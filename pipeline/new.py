@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from pydantic import ValidationError
 
 from pipeline import paths
 from pipeline.errors import UserError, command, positive
 from pipeline.findings.answers import advice
 from pipeline.findings.measured import load as load_results
-from pipeline.images import archives, pictures
+from pipeline.images import archives, pictures, prepared
 from pipeline.images.sources import Images, load
 from pipeline.params import proposal
+from pipeline.params.complaints import complain
 from pipeline.params.datasets import Folder
 from pipeline.params.planned import read_study
 from pipeline.params.reading import read_params
@@ -34,6 +36,7 @@ from pipeline.params.schema import NAME
 from pipeline.params.studies import Params
 from pipeline.reporting.terminal import show
 from pipeline.running import pace
+from pipeline.running.rows import check_fit
 from pipeline.running.slots import fitting
 from pipeline.storage import write_atomically
 from pipeline.text import console, nearest, printable
@@ -47,20 +50,24 @@ def main() -> None:
     wanted = parse(sys.argv[1:])
     params, text = read_params(), paths.PARAMS.read_text(encoding="utf-8")
     name = named(wanted, params)
-    rows = rows_like(wanted, params)
+    copied = rows_like(wanted, params)
     folder = sized(wanted, name)
     images = load(name, folder)
     counts = counted(images, folder, name)
+    channels, height, width = images.images.shape[1:]
+    info = prepared.Info(images.classes, (channels, height, width), counts)
     fitted = {
         "backbone": proposal.backbone(counts["train"], min(images.images.shape[2:])),
         "epochs": proposal.epochs(counts["train"]),
-        "batch": proposal.BATCH,
+        "batch": min(proposal.BATCH, counts["train"]),
         "seeds": list(range(wanted.seeds)),
     }
-    text, added = draft(text, wanted.like, name, rows, folder, fitted, images)
-    checked = check(text)
+    text, added = draft(text, wanted.like, name, copied, folder, fitted, images)
+    rows = check(text).of_study(name)
+    for label, row in rows.items():
+        check_fit(f"rows.{label}", row, info)
     print(f"{name}: {told(images, counts)}\n\nThe rule: {proposal.RULE}. So params.yaml gets:\n\n{added}")
-    print(duration(checked.of_study(name), images, counts), flush=True)
+    print(duration(rows, info), flush=True)
     write_atomically(paths.PARAMS, text.encode())
     launched = subprocess.run(
         [sys.executable, "-m", "pipeline.launch", "--quiet", f"report@{name}"], cwd=paths.ROOT, check=False
@@ -91,12 +98,15 @@ def named(wanted: argparse.Namespace, params: Params) -> str:
     Raises:
         UserError: it is none, or taken.
     """
+    if not wanted.images:
+        raise UserError("IMAGES: missing; make new IMAGES=~/photos.zip")
     stem = Path(wanted.images).name.lower()
     for ending in archives.SUFFIXES:
         stem = stem.removesuffix(ending)
     name = wanted.name or re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
     if not re.fullmatch(NAME, name):
-        raise UserError(f"NAME: '{printable(name)}' is no name; letters, digits, - and _ make one")
+        found = printable(wanted.name or stem)
+        raise UserError(f"NAME: '{found}' is no name; letters, digits, - and _ make one, such as NAME=mine")
     if name in params.studies:
         raise UserError(f"studies.{name}: is there already; 'make launch STUDY={name}' trains it, NAME=… is another")
     if name in params.datasets:
@@ -136,18 +146,20 @@ def sized(wanted: argparse.Namespace, name: str) -> Folder:
     if size is None:
         extents: Counter[tuple[int, int]] = Counter()
         for entry in archives.entries(where, path):
-            if entry.data is not None:
+            if entry.data is not None and len(entry.parts) > 1:  # what lies beside the classes does not count
                 try:
                     with Image.open(io.BytesIO(entry.data), formats=pictures.FORMATS) as image:
-                        extents[image.size] += 1
+                        extents[pictures.upright(image)] += 1
                 except Exception:  # as in `pictures`; complained of when it is read, if it counts
                     continue
         if len(extents) > 1 or any(max(extent) > LARGE for extent in extents):
             large = sum(count for extent, count in extents.items() if min(extent) >= LARGE)
             size = LARGE if 2 * large >= extents.total() else SMALL
-    return Folder.model_validate(
-        {"source": "folder", "path": wanted.images, "size": size, "validation": proposal.VALIDATION}
-    )
+    values = {"source": "folder", "path": wanted.images, "size": size, "validation": proposal.VALIDATION}
+    try:
+        return Folder.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"datasets.{name}.{complain(Folder, values, error)}") from None
 
 
 def counted(images: Images, folder: Folder, name: str) -> dict[str, int]:
@@ -157,10 +169,13 @@ def counted(images: Images, folder: Folder, name: str) -> dict[str, int]:
         UserError: a class has too few.
     """
     test = images.test.sum().item() if images.test is not None else round(folder.test * len(images.labels))
-    of_class = images.labels.bincount(minlength=len(images.classes)).tolist()
+    ours = images.labels if images.test is None else images.labels[~images.test]
+    of_class = ours.bincount(minlength=len(images.classes)).tolist()
     if (least := min(of_class)) < proposal.LEAST_OF_CLASS:
         short = printable(images.classes[of_class.index(least)])
-        raise UserError(f"{name}: class {short} has {least} images; {proposal.LEAST_OF_CLASS} or more are needed")
+        raise UserError(
+            f"{name}: class {short} has {least} images to train on; {proposal.LEAST_OF_CLASS} or more are needed"
+        )
     pool = len(images.labels) - int(test)
     select = round(folder.validation * pool)
     return {"train": pool - select, "select": select, "test": int(test)}
@@ -207,11 +222,10 @@ def told(images: Images, counts: Mapping[str, int]) -> str:
     )
 
 
-def duration(rows: Mapping[str, Row], images: Images, counts: Mapping[str, int]) -> str:
+def duration(rows: Mapping[str, Row], info: prepared.Info) -> str:
     """How long it will take, and why."""
-    channels, height, width = images.images.shape[1:]
-    shape, classes = (channels, height, width), len(images.classes)
-    paces = {name: pace.images_per_second(row, shape, classes) for name, row in rows.items()}
+    counts = info.counts
+    paces = {name: pace.images_per_second(row, info.shape, len(info.classes)) for name, row in rows.items()}
     beside = min(fitting(row) for row in rows.values())
     total = sum(pace.seconds(row, paces[name], counts["train"], counts["select"]) for name, row in rows.items())
     runs = sum(len(row.seeds) for row in rows.values())

@@ -42,11 +42,14 @@ def draft_of(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: it cannot be written; names the path, and what was there stays.
     """
+    callers = False  # whether it is the block that works
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
             try:
+                callers = True
                 yield draft
+                callers = False
                 draft.flush()
                 os.fsync(draft.fileno())
                 Path(draft.name).chmod(0o644)
@@ -55,6 +58,8 @@ def draft_of(path: Path) -> Iterator[IO[bytes]]:
                 Path(draft.name).unlink()
                 raise
     except OSError as error:
+        if callers and (error.filename or error.errno is None):  # of what it reads
+            raise
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
@@ -107,7 +112,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Damaged(f"{paths.shown(path)}: damaged, no JSON") from None
 
 

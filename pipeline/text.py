@@ -44,13 +44,14 @@ def printable(text: object) -> str:
 def redact(text: object) -> str:
     """Any text, without what stands before a host in its addresses but for the user's name, and without passwords that
     an address gives as parameters."""
-    found = re.sub(r"(?<=://)([^/?#\s:@]*:)?[^/?#\s]*@", r"\1***@", str(text))
+    password = r"([^/?#\s:@]*:)(?!\d*(?:[/\s]|$))\S*"  # which may hold a slash; a port is none
+    found = re.sub(rf"(?<=://)(?:{password}|[^/?#\s]*)@", r"\1***@", str(text))
     return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&\s]+", r"\1***", found)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[object]) -> str:
     """The end of an error message: the nearest known word, or all of them where none is near."""
-    names = sorted(known)
+    names = sorted(map(str, known))
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {' '.join(names)}"
 

@@ -108,6 +108,9 @@ def part(table: seed_table.Table, study: str, rows: str | None, seeds: str | Non
         UserError: a row or seed that the table lacks.
     """
     names = {short: row for row in table for short in (row, row.removeprefix(f"{study}-"))}
+    for option, words in ("--rows", rows), ("--seeds", seeds):
+        if words is not None and not words.split():
+            raise UserError(f"{option}: names none; without it, all are trained again")
     wanted = names.keys() if rows is None else rows.split()
     if unknown := [row for row in wanted if row not in names]:
         raise UserError(f"--rows: no row '{unknown[0]}' in the results of {study}{nearest(unknown[0], names)}")

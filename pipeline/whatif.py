@@ -120,9 +120,11 @@ def settings(words: str) -> list[tuple[str, Any]]:
             if not key or not equals:
                 raise UserError(f"SET: found {show(word)}; {USAGE}")
             pairs.append((key, YAML(typ="safe", pure=True).load(value)))
-    except (ValueError, YAMLError):
+    except (KeyError, ValueError, YAMLError):
         raise UserError(f"SET: found {show(words)}; {USAGE}") from None
-    return pairs
+    return sorted(
+        pairs, key=lambda pair: not pair[0].endswith(".name")
+    )  # another name leaves values of the old one out
 
 
 def trained(study: PlannedStudy, name: str, row: Row) -> Result:

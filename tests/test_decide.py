@@ -114,10 +114,19 @@ def test_what_was_not_measured_is_not_called_decided(train: Train) -> None:
     ],
 )
 def test_what_cannot_be_looked_at_is_one_line(old: str, new: str, message: str, train: Train) -> None:
-    """Broken: a study whose looks nobody fixed would be looked at after every seed."""
+    """Broken: a study whose looks nobody fixed would be looked at after every seed, or be told so after days."""
     paths.PARAMS.write_text(PARAMS.replace(old, new))
     with pytest.raises(UserError, match=message):
         decide.look(read_params(paths.PARAMS), "s")
+
+
+def test_nothing_is_trained_for_a_study_that_fixes_no_looks(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: days of training would end in a line that could have been said at once."""
+    paths.PARAMS.write_text(PARAMS.replace("looks: [3, 5, 8]  #", "#"))
+    monkeypatch.setattr(decide, "_train", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr(sys, "argv", ["decide", "s", "--go"])
+    with pytest.raises(SystemExit, match=r"studies\.s\.looks: missing"):
+        decide.main()
 
 
 def test_looks_share_what_may_be_wrong() -> None:

@@ -58,6 +58,7 @@ def test_a_study_is_written_that_can_be_trained(tmp_path: Path, command: Callabl
     assert list(rows) == ["my-photos-bn", "my-photos-both"]
     assert [row.seeds for row in rows.values()] == [[0, 1]] * 2
     assert params.datasets["my-photos"].size == new.SMALL  # of several sizes, and small
+    assert {row.batch for row in rows.values()} == {23}  # no more than there are images to train on
 
 
 @pytest.mark.parametrize(
@@ -65,11 +66,19 @@ def test_a_study_is_written_that_can_be_trained(tmp_path: Path, command: Callabl
     [
         (lambda root: root / "nothing", [], "no such file or directory"),
         (lambda root: photos(root / "one", classes=1), [], "one class, class-0"),
-        (lambda root: photos(root / "few", of_each=9), [], "few: class class-0 has 9 images; 10 or more are needed"),
+        (lambda root: photos(root / "few", of_each=9), [], "few: class class-0 has 9 images to train on; 10 or more"),
         (lambda root: photos(root / "broken") / "class-1" / "0.png", [], "neither a directory nor an archive"),
         (lambda root: photos(root / "a"), ["--name", "a/b"], "NAME: 'a/b' is no name"),
         (lambda root: photos(root / "a"), ["--name", "quickstart"], "studies.quickstart: is there already"),
         (lambda root: photos(root / "a"), ["--like", "quickstar"], "LIKE: no study 'quickstar'; did you mean 'quicks"),
+        (lambda root: photos(root / "Фото"), [], "NAME: 'фото' is no name; letters, digits, - and _ make one, such as"),
+        (lambda root: photos(root / "a"), ["--size", "5000"], "datasets.a.size: found 5000"),
+        (lambda root: photos(root / "a"), ["--size", "2"], "rows.a-plain.backbone: its blocks need images of 4×4"),
+        (
+            lambda root: photos(root / "a"),
+            ["--like", "norms"],
+            "rows.a-none-32.batch: 32, but a has 23 training images",
+        ),
         (
             lambda root: photos(root / "a"),
             ["--rows", "bm"],

@@ -210,7 +210,7 @@ def test_broken_pictures_cost_a_line_each_and_no_other_picture(
     assert status == 1
     assert "predicted" in entries["00.png"]
     assert entries["absent.png"]["error"] == "no such file"
-    assert entries["text.jpg"]["error"] == "corrupt or no image"
+    assert entries["text.jpg"]["error"].startswith("corrupt or no image; JPEG, PNG")
     assert [line.split(": ")[1].rsplit("/")[-1] for line in err] == ["absent.png", "cut.png", "text.jpg"]
     out, err, status = call("good", "absent.png")
     assert (out, err, status) == ("", ["error: absent.png: no such file"], 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.storage import Damaged, read_sealed, write_sealed
+from pipeline.storage import Damaged, draft_of, read_sealed, write_sealed
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,6 +34,13 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path: Path) -> No
     assert done.stderr == f"error: {file}: file too large; what was there is kept, and the next start goes on\n"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert file.read_bytes() == b"before"
+
+
+def test_a_source_that_is_missing_is_named(tmp_path: Path) -> None:
+    """Broken: of a copy, the target would be said to be missing."""
+    with pytest.raises(FileNotFoundError, match="source"), draft_of(tmp_path / "target") as draft:
+        draft.write((tmp_path / "source").read_bytes())
+    assert not list(tmp_path.iterdir())
 
 
 def test_who_reads_no_further_ends_a_command_in_silence() -> None:

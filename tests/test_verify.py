@@ -195,6 +195,8 @@ def test_a_part_of_a_study_is_told_by_rows_and_seeds() -> None:
         ("c", None, "--rows: no row 'c' in the results of order; known: a b order-a order-b"),
         (None, "7", "--seeds: no seed '7' in the results of order-a"),
         (None, "x", "--seeds: no seed 'x' in the results of order-a"),
+        (" ", None, "--rows: names none; without it, all are trained again"),
+        (None, "", "--seeds: names none; without it, all are trained again"),
     ):
         with pytest.raises(UserError, match=message):
             verify.part(table, "order", rows, seeds)

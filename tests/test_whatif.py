@@ -29,6 +29,7 @@ def test_values_are_changed_as_params_yaml_would(params: Params) -> None:
     assert row.model_copy(update={"optimizer": both.optimizer, "dropout": both.dropout, "each": both.each}) == both
     other = whatif.changed(params, "both", "optimizer.name=sgd optimizer.lr=0.1")
     assert (other.optimizer.name, other.optimizer.lr) == ("sgd", 0.1)
+    assert whatif.changed(params, "both", "optimizer.lr=0.1 optimizer.name=sgd") == other
 
 
 def test_what_is_printed_can_be_pasted() -> None:
@@ -46,6 +47,7 @@ def test_what_is_printed_can_be_pasted() -> None:
         ("seeds=[7]", "SET: seeds: is the same for both"),
         ("each='conv bm act'", "SET: each: "),
         ("dropout={", "SET: found 'dropout={'; usage:"),
+        ("dropout=!!bool", "SET: found 'dropout=!!bool'; usage:"),
     ],
 )
 def test_what_a_row_cannot_have_is_one_line(words: str, message: str, params: Params) -> None:

@@ -85,4 +85,4 @@ def checked(where: str, parts: Parts) -> Parts:
 
 def hidden(parts: Parts) -> bool:
     """Whether this is what systems leave behind and no user sees."""
-    return any(part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini") for part in parts)
+    return any(part.startswith(".") or part.casefold() in ("__macosx", "thumbs.db", "desktop.ini") for part in parts)

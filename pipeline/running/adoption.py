@@ -80,7 +80,7 @@ def differences(chosen: Sequence[Candidate], engine: Engine) -> list[str]:
     for folder, candidate in by_folder.items():
         store.clear(folder)
         run = candidate.run
-        tasks.append((f"{run.name} seed {run.seed}", Task(run.row, run.seed, run.prepared, folder)))
+        tasks.append((run.title, Task(run.row, run.seed, run.prepared, folder)))
     title = f"{len(chosen)} runs again"
     return beside.do_all(title, tasks, engine, lambda folder: _difference(by_folder[folder].folder, folder))
 
@@ -106,6 +106,8 @@ def adopt(found: Iterable[Candidate]) -> None:
     for candidate in found:
         run = candidate.run
         with store.run_lock(run.folder):
+            if store.result(run.folder) is not None:  # trained meanwhile
+                continue
             for name in reversed(FILES):  # result.json comes last: a folder that has one is whole
                 if (candidate.folder / name).exists():
                     shutil.copyfile(candidate.folder / name, run.folder / name)

@@ -54,8 +54,14 @@ def write(folder: Path, row: Row, reports: Sequence[dict[str, Any]], jobs: int) 
 
 
 def read(folder: Path) -> Cost:
-    """What a run cost."""
-    return Cost(**read_notes(folder / FILE))
+    """What a run cost, as far as its notes say it; they may come from anybody."""
+    notes = {name: found for name, found in read_notes(folder / FILE).items() if isinstance(found, dict)}
+
+    def numbers(name: str) -> dict[str, float]:
+        return {key: value for key, value in notes.get(name, {}).items() if isinstance(value, int | float)}
+
+    computer = {key: str(value) for key, value in notes.get("machine", {}).items()}
+    return Cost(numbers("measured"), numbers("epochs"), computer)
 
 
 def machine(row: Row) -> dict[str, str]:

@@ -39,6 +39,11 @@ class LoggedRun:
     code: str
 
     @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"{self.name} seed {self.seed}"
+
+    @property
     def folder(self) -> Path:
         """The run's folder in the run store."""
         return store.run_folder(self.key)
@@ -47,6 +52,12 @@ class LoggedRun:
     def prepared(self) -> Path:
         """The images that it is trained on."""
         return paths.prepared(self.row.dataset)
+
+    @property
+    def logged(self) -> bool:
+        """Whether the present tracking store holds all of it."""
+        entry = read_notes(self.folder / "logged.json").get(_entry(self.study, self.name))
+        return entry is not None and entry["state"] == "logged"
 
     def mark(self, state: str) -> None:
         """Notes in the run store how far this run is logged to the present tracking store: pending or logged."""
@@ -79,6 +90,11 @@ class LoggedTrial:
     folder: str
 
     @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"{self.name} trial {self.place}"
+
+    @property
     def path(self) -> Path:
         """The trial's folder."""
         return store.run_folder(self.folder, "trials")
@@ -109,8 +125,10 @@ def unlogged_trials(tuning: str | None = None) -> list[LoggedTrial]:
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or an SQLite file in the project."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.MLFLOW / 'mlflow.db'}"
+    """MLFLOW_TRACKING_URI, or an SQLite file in the project, where one with a relative path lies too."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.MLFLOW / 'mlflow.db'}"
+    start = "sqlite:///"
+    return f"{start}{paths.HOME / uri.removeprefix(start)}" if uri.startswith(start) else uri
 
 
 def tracking_place() -> str:
@@ -166,8 +184,8 @@ def mark_study(study: str, state: str) -> None:
 
 
 def unlogged_studies() -> list[str]:
-    """The studies whose report was to be logged to the present tracking store and is not."""
-    files = sorted(_studies().glob("*.json"))
+    """The planned studies whose report was to be logged to the present tracking store and is not."""
+    files = [path for path in sorted(_studies().glob("*.json")) if (paths.PLAN / "studies" / path.name).exists()]
     return [path.stem for path in files if read_notes(path).get(tracking_place()) == "pending"]
 
 

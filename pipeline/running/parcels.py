@@ -5,6 +5,7 @@ A parcel is a plain tar of `<key>/<file>`. It may come from anybody, so nothing 
 taken for a path, and no run in it counts that is not what its key, its digests and its tensors say.
 """
 
+import csv
 import re
 import tarfile
 from collections.abc import Collection, Iterable
@@ -14,8 +15,10 @@ from safetensors import SafetensorError, safe_open
 
 from pipeline.errors import UserError
 from pipeline.running import cost, store
-from pipeline.storage import SEALS, Damaged, draft_of, read_json, same_bytes
-from pipeline.text import one_line
+from pipeline.storage import SEALS, Damaged, draft_of, read_csv, read_json, same_bytes
+from pipeline.text import one_line, printable
+from pipeline.training import results
+from pipeline.training.columns import CURVES
 
 CODE = ("pipeline/**/*.py", "models/**/*.py", "words/*.py")
 """What of the checkout another machine needs to train."""
@@ -31,6 +34,12 @@ NAMES = (*NOTES, "curves.csv", *TENSORS, "result.json")
 
 MANIFEST = "bundle.json"
 """In a bundle: `studies`, and `runs`, each a row's name, a seed and the run's key, the most wanted first."""
+
+PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
+"""Members that are as large as the file that they come in; others may have holes."""
+
+TEXTS = ("status", "reason")
+"""What of a result is no number."""
 
 MEMBER = re.compile(rf"([0-9a-f]{{32}})/({'|'.join(map(re.escape, NAMES))})")
 
@@ -63,9 +72,9 @@ def unpack(parcel: Path, into: Path, codes: Collection[str]) -> list[Path]:
             for member in tar:
                 found = MEMBER.fullmatch(member.name)
                 path = into.joinpath(*found.groups()) if found else None
-                file = tar.extractfile(member) if path and member.isreg() else None
+                file = tar.extractfile(member) if path and member.type in PLAIN else None
                 if path is None or file is None or path.exists():
-                    raise UserError(f"{parcel}: {one_line(member.name)[:80]}: no file of a run; nothing collected")
+                    raise UserError(f"{parcel}: {printable(member.name)[:80]}: no file of a run; nothing collected")
                 path.parent.mkdir(exist_ok=True)
                 with path.open("wb") as target:
                     while some := file.read(2**20):
@@ -108,7 +117,15 @@ def _check(folder: Path, codes: Collection[str]) -> None:
         for name in TENSORS if finished else ():
             with safe_open(folder / name, framework="numpy") as file:
                 file.keys()
-    except (KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+        numbers = {key: value for key, value in result.items() if key not in (*TEXTS, SEALS, "class_accuracy")}
+        by_class = result.get("class_accuracy", [])
+        if not all(value is None or isinstance(value, int | float) for value in (*numbers.values(), *by_class)):
+            raise Damaged("result.json: not as a run writes it")
+        if finished and not set(results.MEANS) <= numbers.keys():
+            raise Damaged("result.json: lacks numbers")
+        if not all(line.keys() == set(CURVES) for line in read_csv(folder / "curves.csv")):
+            raise Damaged("curves.csv: not as a run writes it")
+    except (csv.Error, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise Damaged(f"result.json: not as a run writes it ({one_line(error)[:60]})") from None
 
 
@@ -120,11 +137,12 @@ def deliver(folder: Path) -> str:
     """
     target = store.run_folder(folder.name)
     if store.sound(target) is None:
-        with store.run_lock(target):
-            for name in NAMES:
-                if (folder / name).exists():
-                    (folder / name).replace(target / name)
-            (target / "resume.ckpt").unlink(missing_ok=True)
-        return "new"
+        with store.held(store.run_lock_name(target), f"working on run {target.name}"):
+            if store.result(target) is None:
+                for name in NAMES:
+                    if (folder / name).exists():
+                        (folder / name).replace(target / name)
+                (target / "resume.ckpt").unlink(missing_ok=True)
+                return "new"
     unlike = [name for name in NAMES if name not in NOTES and not same_bytes(folder / name, target / name)]
     return f"{', '.join(unlike)} differ from the stored run, which stays" if unlike else "stored"

@@ -8,7 +8,7 @@ that are finished, and the states of those that are not, wait for the next start
 import functools
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,21 +81,24 @@ def train_rows(rows: Mapping[str, PlannedRow], engine: Engine, tracker: Log) -> 
         Why rows have no outputs, in a line each, by their names.
     """
     busy: list[str] = []
-    with ExitStack() as locks:
+    with ExitStack() as stack:
+        locks: dict[str, store.Lock] = {}
         for name, planned in rows.items():
             try:
-                locks.enter_context(store.Lock(store.row_lock(planned.row.study, name), wait=False))
+                locks[name] = stack.enter_context(store.Lock(store.row_lock(planned.row.study, name), wait=False))
             except store.Locked:
                 busy.append(name)
-        problems = _train_locked({name: rows[name] for name in rows if name not in busy}, engine, tracker)
+        problems = _train_locked({name: rows[name] for name in locks}, engine, tracker, lambda name: locks[name].free())
     for name in busy:
         with store.held(store.row_lock(rows[name].row.study, name), f"training row {name}"):
             problems |= _train_locked({name: rows[name]}, engine, tracker)
     return problems
 
 
-def _train_locked(rows: Mapping[str, PlannedRow], engine: Engine, tracker: Log) -> dict[str, str]:
-    """`train_rows`, for a caller that holds the rows' locks."""
+def _train_locked(
+    rows: Mapping[str, PlannedRow], engine: Engine, tracker: Log, free: Callable[[str], None] = lambda name: None
+) -> dict[str, str]:
+    """`train_rows`, for a caller that holds the rows' locks; `free` is told each row that is over."""
     trainings: dict[str, Training] = {}
     problems: dict[str, str] = {}
     data_digest = functools.cache(prepared.digest)
@@ -112,10 +115,12 @@ def _train_locked(rows: Mapping[str, PlannedRow], engine: Engine, tracker: Log) 
     missing = {run.key for training in trainings.values() for run in training.missing}
     for run in unlogged([run for one in trainings.values() for run in one.runs if run.key not in missing]):
         tracker.end(run)
-    return problems | _train_missing(trainings, engine, tracker)
+    return problems | _train_missing(trainings, engine, tracker, free)
 
 
-def _train_missing(trainings: Mapping[str, Training], engine: Engine, tracker: Log) -> dict[str, str]:
+def _train_missing(
+    trainings: Mapping[str, Training], engine: Engine, tracker: Log, free: Callable[[str], None]
+) -> dict[str, str]:
     """Trains all runs that are missing, and writes each row as soon as its last one is over."""
     runs: dict[Path, list[LoggedRun]] = defaultdict(list)  # rows that are the same network share their runs
     for training in trainings.values():
@@ -124,7 +129,7 @@ def _train_missing(trainings: Mapping[str, Training], engine: Engine, tracker: L
     steps = {folder: run.row.epochs for folder, (run, *_) in runs.items()}
     title = next(iter(trainings)) if len(trainings) == 1 else f"row 1 of {len(trainings)}"
     with StageProgress(title, steps, "epochs") as progress:
-        watch = _Watch(trainings, tracker, progress, engine.here)
+        watch = _Watch(trainings, tracker, progress, engine.here, free)
         tasks = [Task(run.row, run.seed, run.prepared, folder) for folder, (run, *_) in runs.items()]
         with closing(engine.do_all(tasks)) as events:
             for event in events:
@@ -139,8 +144,16 @@ class _Watch:
         problems: why rows have no outputs.
     """
 
-    def __init__(self, trainings: Mapping[str, Training], tracker: Log, progress: StageProgress, here: bool) -> None:
+    def __init__(
+        self,
+        trainings: Mapping[str, Training],
+        tracker: Log,
+        progress: StageProgress,
+        here: bool,
+        free: Callable[[str], None],
+    ) -> None:
         self.problems: dict[str, str] = {}
+        self._free = free
         self._trainings, self._tracker, self._progress, self._here = trainings, tracker, progress, here
         self._left = {name: len(training.missing) for name, training in trainings.items()}
         self._crashes: dict[str, list[str]] = defaultdict(list)
@@ -154,7 +167,7 @@ class _Watch:
     def see(self, event: Event, runs: list[LoggedRun]) -> None:
         """Takes what happened to a run, and the rows that it is a run of."""
         run, folder = runs[0], event.task.folder
-        who = f"{run.name} seed {run.seed}"
+        who = run.title
         if event.kind == "lost":
             self._progress.say(f"{who}: {event.content}; starts again")
         elif event.kind == "start":
@@ -198,6 +211,7 @@ class _Watch:
             self.problems[name] = f"{name}: {len(crashes)} of {total} runs crashed; the first: {crashes[0]}"
         else:
             self._trainings[name].write()
+        self._free(name)
         if self._several:
             over, rows = sum(not left for left in self._left.values()), len(self._left)
             self._progress.rename(f"row {min(over + 1, rows)} of {rows}")

@@ -43,6 +43,8 @@ class Slots:
     def _of(self, row: Row) -> list[int]:
         """How many processes compute on each core or GPU, by what the row computes on."""
         where = kind(row)
+        if where == "gpu" and not gpus():
+            raise UserError("trainer.accelerator: gpu, and there is none here; run this where there is one")
         return self._loads.setdefault(where, [0] * (len(gpus()) if where == "gpu" else cores()))
 
 

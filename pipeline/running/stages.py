@@ -4,13 +4,15 @@ DVC's command `commit` reads and writes all of dvc.lock for each stage, which ta
 hundred rows. So this does what that command does, with DVC's objects, and writes dvc.lock once.
 """
 
+import functools
 import logging
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from pipeline import paths
 from pipeline.errors import UserError
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 KINDS = ("train", "train-tuned")
 """The stages that train rows. A tuned row can be told stale only once it is tuned, so these come last."""
 
+RETRY_SECONDS = 1.0
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
 Inputs = dict[str, str]
 """The digests of what a stage depends on, by path, as dvc.lock holds them."""
 
@@ -31,15 +38,36 @@ Inputs = dict[str, str]
 @contextmanager
 def _project() -> Iterator["Repo"]:
     """DVC's view of the project, while no other DVC process changes it; its bars, one a file, are hidden."""
-    from dvc.exceptions import DvcException
     from dvc.logger import set_loggers_level
     from dvc.repo import Repo, lock_repo
 
-    try:
-        with set_loggers_level(logging.CRITICAL), Repo(str(paths.ROOT), _wait_for_lock=True) as repo, lock_repo(repo):
-            yield repo
-    except DvcException as error:
-        raise UserError(one_line(error)) from None
+    with set_loggers_level(logging.CRITICAL), Repo(str(paths.ROOT), _wait_for_lock=True) as repo, lock_repo(repo):
+        yield repo
+
+
+def _patient(act: Callable[P, R]) -> Callable[P, R]:
+    """A function that asks or tells DVC, one at a time; it is called again as long as somebody's `dvc repro` is at a
+    stage of these, which DVC itself would refuse."""
+
+    @functools.wraps(act)
+    def wait(*args: P.args, **kwargs: P.kwargs) -> R:
+        from dvc.exceptions import DvcException
+        from dvc.lock import LockError
+
+        told = False
+        with store.held("repro", "running stages of DVC"):
+            while True:
+                try:
+                    return act(*args, **kwargs)
+                except LockError as error:
+                    if not told:
+                        print(f"waiting for another DVC process ({one_line(error)[:100]})", file=sys.stderr)
+                    told = True
+                    time.sleep(RETRY_SECONDS)
+                except DvcException as error:
+                    raise UserError(one_line(error)) from None
+
+    return wait
 
 
 @dataclass(frozen=True)
@@ -57,6 +85,7 @@ class Chain:
     before: Mapping[str, list[str]]
 
 
+@_patient
 def chain(targets: Sequence[str]) -> Chain:
     """What DVC would do for targets, which depends on dvc.yaml and params.yaml alone, and what of it is to do by now.
 
@@ -81,12 +110,14 @@ def chain(targets: Sequence[str]) -> Chain:
         return Chain(frozenset(stage.addressing for stage in wanted if stage.status()), trains, before)
 
 
+@_patient
 def stale(names: Sequence[str]) -> dict[str, Inputs]:
     """Those of some stages that differ from dvc.lock, with what they depend on."""
     with _project() as project:
         return {name: _inputs(stage) for name, stage in _stages(project, names).items() if stage.status()}
 
 
+@_patient
 def record(done: Mapping[str, Inputs]) -> list[str]:
     """Writes the outputs of stages into DVC's cache and dvc.lock, as `dvc commit -f` does.
 
@@ -120,8 +151,13 @@ def repro(targets: Sequence[str], quiet: bool = False) -> None:
     """
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *(["--quiet"] if quiet else []), *targets]
     with store.held("repro", "running stages of DVC"):
-        done = subprocess.run(command, cwd=paths.ROOT, stdout=subprocess.DEVNULL if quiet else None, check=False)
-    if done.returncode:
+        process = subprocess.Popen(command, cwd=paths.ROOT, stdout=subprocess.DEVNULL if quiet else None)
+        try:
+            process.wait()
+        except KeyboardInterrupt:  # which DVC gets too; killed, it would leave half a dvc.lock
+            process.wait()
+            raise
+    if process.returncode:
         raise UserError("dvc repro failed, see above")
 
 

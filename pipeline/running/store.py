@@ -155,8 +155,13 @@ class Lock:
         return self
 
     def __exit__(self, *args: object) -> None:
-        self._owner.unlink(missing_ok=True)
-        self._lock.release()
+        self.free()
+
+    def free(self) -> None:
+        """Lets others have it before the block is over."""
+        if self._lock.is_locked:
+            self._owner.unlink(missing_ok=True)
+            self._lock.release()
 
 
 @contextmanager
@@ -181,9 +186,14 @@ def tuning_lock(study: str, row: str) -> str:
     return f"{study}.{row}.tuning"
 
 
+def run_lock_name(folder: Path) -> str:
+    """The name of the lock of whoever works on a run."""
+    return f"{folder.name}.run"
+
+
 def run_lock(folder: Path) -> Lock:
     """Held by whoever works on a run."""
-    return Lock(f"{folder.name}.run", wait=True)
+    return Lock(run_lock_name(folder), wait=True)
 
 
 def is_training(study: str, row: str) -> bool:
@@ -237,12 +247,14 @@ def is_forced(stage: str | None, attempt: Attempt) -> bool:
     """
     if stage is None or not attempt.completed():
         return False
-    lock = paths.ROOT / "dvc.lock"
-    entry = _yaml(lock).get("stages", {}).get(stage) if lock.exists() else None
-    if entry is None:
-        return False
-    same = all(_dvc_digest(paths.ROOT / dep["path"]) == dep.get("md5") for dep in entry.get("deps", []))
-    return same and _are_cached([out.get("md5", "") for out in entry.get("outs", [])])
+    from ruamel.yaml.error import YAMLError  # as below
+
+    for lock in (paths.ROOT / "dvc.lock", paths.STORE / "dvc.lock"):  # the second while another DVC writes the first
+        with suppress(OSError, AttributeError, KeyError, TypeError, YAMLError):
+            entry = _yaml(lock)["stages"][stage]
+            same = all(_dvc_digest(paths.ROOT / dep["path"]) == dep.get("md5") for dep in entry["deps"])
+            return same and _are_cached([out.get("md5", "") for out in entry["outs"]])
+    return False
 
 
 def _are_cached(digests: Iterable[str]) -> bool:

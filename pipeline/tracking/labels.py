@@ -8,7 +8,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.params import planned, vocabulary
 from pipeline.params.rows import Row
-from pipeline.running.logbook import LoggedRun
+from pipeline.running.logbook import LoggedRun, tracking_uri
 
 YES, NO = "yes", "no"
 """Of the tag `current`: whether the study stands on a run, or on another that replaced it."""
@@ -84,5 +84,6 @@ def _git(*arguments: str) -> str:
 
 
 def home() -> str:
-    """The checkout that logs, by machine and folder."""
-    return f"{socket.gethostname()}:{paths.HOME}".replace("'", "")
+    """The checkout that logs: its folder and, where others may log, its machine, whose name may change."""
+    folder = str(paths.HOME).replace("'", "")
+    return folder if tracking_uri().startswith("sqlite") else f"{socket.gethostname()}:{folder}"

@@ -6,9 +6,9 @@ resumes goes on in the MLflow run that it began.
 
 import contextlib
 import csv
+import functools
 import os
 import queue
-import signal
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -60,21 +60,46 @@ def connect() -> MlflowClient:
 
 def serve(inbox: "queue.SimpleQueue[tuple[Any, ...]]", pipe: Connection) -> None:
     """The process that logs: does what a stage has sent, and answers `close` with what went wrong, or None."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage ends it
-    log, problem = MlflowLog(), None
+    work = Work()
     while True:
-        action, *arguments = inbox.get()
-        if problem is None:
-            problem = attempt(getattr(log, action), *arguments)
+        what, action, *arguments = inbox.get()
+        work.do(what, action, *arguments)
         if action == "close":
             break
-    try:
-        pipe.send(problem)
-    except OSError:
-        return
+    with contextlib.suppress(OSError):
+        pipe.send(work.problem)
 
 
-def attempt(action: Any, *arguments: Any) -> str | None:
+class Work:
+    """Logs one thing after the other. What fails costs itself alone; a store that does not answer, all that follows."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self._log = MlflowLog()
+        self._problems: dict[str, str] = {}
+
+    def do(self, what: str, action: str, *arguments: Any) -> bool:
+        """Whether it was done: a method of MlflowLog, for the sake of `what`, of which nothing failed before."""
+        if self.away or what in self._problems:
+            return False
+        problem = _attempt(getattr(self._log, action), *arguments)
+        if problem:
+            self._problems[what] = problem
+            self.away = _attempt(self._log.ask) is not None
+        return problem is None
+
+    @property
+    def problem(self) -> str | None:
+        """What went wrong, in one line; None where nothing did."""
+        if not self._problems:
+            return None
+        (what, problem), *others = self._problems.items()
+        if self.away:
+            return list(self._problems.values())[-1]
+        return f"{what}: {problem}{f', and {len(others)} more' if others else ''}"
+
+
+def _attempt(action: Any, *arguments: Any) -> str | None:
     """What went wrong with an action, in one line; None where nothing did."""
     try:
         action(*arguments)
@@ -126,12 +151,17 @@ class MlflowLog:
         self._open: dict[str, _Going] = {}
         self._next = 0.0
         self._writer = registry.Writer()
+        self._images = functools.cache(lambda name, digest: store.checked_data(name, {"it": digest}))
 
     @property
     def client(self) -> MlflowClient:
         """A client of the tracking store, connected at its first use."""
         self._client = self._client or connect()
         return self._client
+
+    def ask(self) -> None:
+        """Asks the tracking store something small, to see whether it answers."""
+        self.client.search_experiments(max_results=1)
 
     def begin(self, run: LoggedRun) -> None:
         """Continues the run's MLflow run that a kill left open, or makes one."""
@@ -143,8 +173,7 @@ class MlflowLog:
             steps = {metric.step for metric in self.client.get_metric_history(cut.info.run_id, "lr")}
             for half in cut.outputs.model_outputs if cut.outputs else []:
                 self.client.delete_logged_model(half.model_id)
-        name, tags = f"{run.name} seed {run.seed}", labels.tags(run)
-        its = cut or self.client.create_run(self._experiment(run.study), tags=tags, run_name=name)
+        its = cut or self.client.create_run(self._experiment(run.study), tags=labels.tags(run), run_name=run.title)
         # Again for a run that goes on: the server may have gone away after making it.
         batches.log(self.client, its.info.run_id, params=[Param(*each) for each in _params(run).items()])
         self.client.log_inputs(its.info.run_id, datasets=[attachments.dataset(run)])
@@ -163,7 +192,19 @@ class MlflowLog:
             self._next = now + max(FLUSH_SECONDS, FLUSH_SHARE * (now - before))
 
     def end(self, run: LoggedRun, stamp: int) -> None:
-        """Logs all that the run's folder holds, and closes its MLflow run."""
+        """Logs all that the run's folder holds, and closes its MLflow run.
+
+        Raises:
+            UserError: its images are not here any more, or others.
+        """
+        self._images(run.row.dataset, run.data)
+        with store.Lock(f"{run.key}.log", wait=True):  # two processes may have found it pending
+            if run.logged:
+                self._open.pop(run.key, None)
+            else:
+                self._end(run, stamp)
+
+    def _end(self, run: LoggedRun, stamp: int) -> None:
         if run.key not in self._open:
             self.begin(run)
         going, result = self._open[run.key], store.result(run.folder)

@@ -8,6 +8,7 @@ waits `WAIT_SECONDS` for a server, whatever that does, and while it works it doe
 
 import contextlib
 import queue
+import signal
 import socket
 import sys
 import threading
@@ -43,25 +44,25 @@ class Tracker:
     def begin(self, run: LoggedRun) -> None:
         """A run starts or goes on."""
         run.mark("pending")
-        self._send("begin", run)
+        self._send(run.title, "begin", run)
 
     def epoch(self, run: LoggedRun, line: dict[str, Any]) -> None:
         """A run has finished an epoch; `line` is one of curves.csv, and `epoch_seconds`, which only the log knows."""
-        self._send("epoch", run, line, now())
+        self._send(run.title, "epoch", run, line, now())
 
     def end(self, run: LoggedRun) -> None:
         """A run is over: all of its folder is logged."""
         run.mark("pending")
-        self._send("end", run, now())
+        self._send(run.title, "end", run, now())
 
     def sweep(self, study: str, name: str, keep: set[str]) -> None:
         """Marks the runs of a study that a kill has left running, but for those of this row with a key in `keep`."""
-        self._send("sweep", study, name, keep)
+        self._send(f"interrupted runs of {name}", "sweep", study, name, keep)
 
     def trial(self, trial: LoggedTrial) -> None:
         """A trial of a tuning is over."""
         trial.mark("pending")
-        self._send("trial", trial, now())
+        self._send(trial.title, "trial", trial, now())
 
     def summarize(self, study: str) -> None:
         """A study's report is written: it and the outputs that it stands on are logged."""
@@ -69,9 +70,9 @@ class Tracker:
         if problem := _unreachable():  # found out without the imports of MLflow, which take longer than a report
             _say_unlogged(problem)
         else:
-            self._send("summarize", study)
+            self._send(f"report on {study}", "summarize", study)
 
-    def _send(self, *message: object) -> None:
+    def _send(self, what: str, action: str, *arguments: object) -> None:
         if self._pipe is None:
             context = forkserver.start()
             self._pipe, theirs = context.Pipe()
@@ -79,7 +80,7 @@ class Tracker:
             self._process.start()
             theirs.close()
         with contextlib.suppress(OSError):  # it has ended; on leaving this is said
-            self._pipe.send(message)
+            self._pipe.send((what, action, *arguments))
 
     def __enter__(self) -> "Tracker":
         return self
@@ -89,7 +90,7 @@ class Tracker:
     ) -> None:
         if self._pipe is None:
             return
-        self._send("close")
+        self._send("", "close")
         problem, quiet = None, min(QUIET_SECONDS, WAIT_SECONDS)
         try:
             answered = self._pipe.poll(quiet)
@@ -103,7 +104,11 @@ class Tracker:
                 self._process.kill()
         except (EOFError, OSError):
             problem = "the process that logs has ended"
-        self._process.join()
+        except KeyboardInterrupt:  # at its end Python would wait for the process, and that for its server
+            self._process.kill()
+            raise
+        finally:
+            self._process.join()
         if problem:
             _say_unlogged(problem)
 
@@ -132,10 +137,13 @@ def _server() -> tuple[str, int] | None:
     """Host and port of the tracking server; None where there is none."""
     address = urlsplit(tracking_uri())
     port = PORTS.get(address.scheme.partition("+")[0])
-    return (address.hostname, address.port or port) if port and address.hostname else None
+    with contextlib.suppress(ValueError):  # no port, as after a password with a slash in it
+        return (address.hostname, address.port or port) if port and address.hostname else None
+    return None
 
 
 def _serve(pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage ends it
     inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, inbox), daemon=True).start()
     from pipeline.tracking import mlflow_log
@@ -146,11 +154,11 @@ def _serve(pipe: Connection) -> None:
 def _receive(pipe: Connection, inbox: "queue.SimpleQueue[tuple[Any, ...]]") -> None:
     """Takes in what the stage sends, which would wait for a full pipe while a server keeps this process waiting."""
     message: tuple[Any, ...] = ()
-    while message[:1] != ("close",):
+    while message[1:] != ("close",):
         try:
             message = pipe.recv()
         except EOFError:  # the stage was killed
-            message = ("close",)
+            message = ("", "close")
         inbox.put(message)
 
 

@@ -72,7 +72,7 @@ def _make_child(client: MlflowClient, experiment: str, parent: str, trial: Logge
     tags = _tags(trial, "trial") | {PARENT: parent, "trial": str(trial.place), "state": outcome["state"]}
     if outcome["reason"]:
         tags["reason"] = outcome["reason"]
-    run_id = client.create_run(experiment, tags=tags, run_name=f"{trial.name} trial {trial.place}").info.run_id
+    run_id = client.create_run(experiment, tags=tags, run_name=trial.title).info.run_id
     params = _params(trial)
     metrics = [
         Metric(key, float(value), stamp, spec.seeds.index(line["seed"]) * spec.epochs + int(line["epoch"]))

@@ -16,6 +16,7 @@ import inputs
 import pytorch_lightning as pl
 
 from pipeline import paths
+from pipeline.images import prepared
 from pipeline.running import logbook, store
 from pipeline.training import run
 
@@ -95,11 +96,11 @@ def measure(name: str, batch: int, epochs: int = 3, share: int = SHARE) -> Costs
     with TemporaryDirectory() as temporary:
         paths.STORE, paths.MLFLOW, paths.DATA = (Path(temporary) / name for name in ("store", "mlflow", "data"))
         data = inputs.random_images(paths.DATA, TRAIN // share, VALIDATION // share, TEST // share)
-        folder = store.run_folder("benchmark")
+        folder, digest = store.run_folder("benchmark"), prepared.digest(data)
         module, trainer, recorder = run.fit(row, 0, data, folder / "resume.ckpt", lambda _: None, [spans])
         final = _timed(lambda: run.finish(module, trainer, recorder, data, folder))
         logging = _timed(
-            lambda: _log(logbook.LoggedRun("s", "r", row, 0, folder.name, "data", "code"), recorder.curves)
+            lambda: _log(logbook.LoggedRun("s", "r", row, 0, folder.name, digest, "code"), recorder.curves)
         )
     epoch = {part: statistics.median(seconds) * share for part, seconds in spans.seconds.items()}
     # Written once, whatever the images; and not after the last epoch.

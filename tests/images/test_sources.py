@@ -20,12 +20,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from pipeline import paths
 from pipeline.errors import UserError
-from pipeline.images import archives, members, prepared, sources
+from pipeline.images import archives, members, pictures, prepared, sources
 from pipeline.images.folders import LARGE
 from pipeline.params.datasets import Digits, Folder, Torchvision
 from pipeline.prepare import prepare
@@ -233,6 +233,50 @@ def test_orientation(tmp_path: Path) -> None:
     files = {"a/0.png": turned, "b/0.png": encode(noise(0).transpose(Image.Transpose.ROTATE_270))}
     images = load(pack(tmp_path, files, "zip")).images
     assert torch.equal(images[0], images[1])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation(orientation: int) -> None:
+    """Else some phones' photographs lie on their side, or are mirrored."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(noise(0), exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert np.array_equal(pictures.decode(data, None), np.asarray(upright))
+    assert pictures.upright(Image.open(io.BytesIO(data))) == upright.size
+
+
+def test_odd_metadata_are_no_fault_of_the_pixels() -> None:
+    """Else one photograph whose EXIF some program has garbled keeps a whole data set from being read."""
+    plain = encode(noise(0, 16, 16), "JPEG")
+    for junk in (b"Exif\0\0MM\0*garbage that is no directory", b"Exif\0\0nonsense"):
+        segment = b"\xff\xe1" + struct.pack(">H", len(junk) + 2) + junk
+        with pictures.hushed():
+            found = pictures.decode(plain[:2] + segment + plain[2:], None)
+        assert np.array_equal(found, np.asarray(Image.open(io.BytesIO(plain))))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white(mode: str) -> None:
+    """Else a drawing on a transparent ground, such as an icon, is black on black."""
+    ink = np.zeros((4, 4, 4), np.uint8)
+    ink[1:3, 1:3, 3] = 255
+    drawn = Image.fromarray(ink, "RGBA")
+    if mode == "P":
+        drawn = Image.fromarray(ink[..., 3] // 255, "P")
+        drawn.putpalette([9, 9, 9, 0, 0, 0])
+        drawn.info["transparency"] = 0
+    found = pictures.decode(encode(drawn.convert(mode)), None, grey=True)
+    assert np.array_equal(found, 255 - ink[..., 3])
+
+
+def test_eight_bits_may_come_in_more(tmp_path: Path) -> None:
+    """Else a mask or a scan of whole numbers becomes black without a word."""
+    values = np.arange(20, dtype=np.int32).reshape(4, 5) * 12
+    assert np.array_equal(pictures.decode(encode(Image.fromarray(values), "TIFF"), None), values)
+    assert np.array_equal(pictures.decode(encode(Image.fromarray(values * 256), "TIFF"), None), values)
+    deep = pictures.decode(encode(Image.fromarray(values * 65536), "TIFF"), None)
+    assert isinstance(deep, str) and "pixels of more than 16 bits" in deep
 
 
 def test_digits() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from models import Sentence, WordError, build, vocabulary
-from pipeline import network
+from pipeline import network, paths
 from pipeline.errors import UserError
 from pipeline.params.rows import Row
 
@@ -100,6 +100,30 @@ def test_a_file_of_words_that_cannot_be_used_is_named(
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=complaint):  # a row that says none of its words hears of it too
         make_row().network()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["both", "--dropout", "0.9"], "--dropout: of a sentence; row 'both' says its own"),
+        (["both", "--image", "3x99999x99999"], "--image: found '3x99999x99999'; 4,194,304 values at most"),
+    ],
+)
+def test_what_would_not_count_is_refused(words: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: an option would be taken and ignored, or fill the memory."""
+    monkeypatch.setattr("sys.argv", ["network", *words])
+    with pytest.raises(SystemExit, match=message):
+        network.main()
+
+
+def test_a_row_is_shown_for_its_own_images(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Broken: in a fresh clone the layers of another network would be shown, for images that the row never sees."""
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    monkeypatch.setattr("sys.argv", ["network", "both"])
+    network.main()
+    assert capsys.readouterr().out.startswith("images of 1×8×8, 10 classes\n")
 
 
 def test_models_need_torch_alone(tmp_path: Path) -> None:

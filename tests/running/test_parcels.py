@@ -1,10 +1,12 @@
 """A parcel of runs: what was trained comes back to the byte, and what is hostile is refused in a line."""
 
+import hashlib
 import io
 import json
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.params.rows import Row
 from pipeline.running import cost, parcels, slots, store
 from pipeline.running.workers import Task
-from pipeline.storage import write_json
+from pipeline.storage import SEALS, write_json
 from pipeline.training import run
 
 CODE = "0" * 32
@@ -63,7 +65,9 @@ def test_a_run_trained_elsewhere_says_how_many_trained_beside_it(
     """Broken: a study's hours, which count runs side by side once, would be too many by the number of cores."""
     monkeypatch.setattr(slots, "cores", lambda: 3)
     folder = shutil.copytree(trained, tmp_path / "run")
-    elsewhere.train({folder: ("a seed 0", Task(make_row(epochs=1), 0, data, folder))}, None, tmp_path / "results.tar")
+    elsewhere.train(
+        {folder: ("a seed 0", Task(make_row(epochs=1), 0, data, folder))}, None, tmp_path / "results.tar", []
+    )
     assert cost.read(folder).machine["jobs"] == "3"
 
 
@@ -117,6 +121,22 @@ def sealed(name: str) -> Callable[[bytes], bytes]:
     return change
 
 
+def resealed(**numbers: Any) -> Callable[[bytes], bytes]:
+    """A result with other numbers, and with a seal that fits; ... leaves one out."""
+
+    def change(old: bytes) -> bytes:
+        result = {key: value for key, value in (json.loads(old) | numbers).items() if value is not ...}
+        seals = result.pop(SEALS)
+        own = hashlib.md5(json.dumps(result, sort_keys=True).encode()).hexdigest()
+        return json.dumps({**result, SEALS: seals | {"result.json": own}}).encode()
+
+    return change
+
+
+def sparse(content: Members, key: str) -> None:
+    content[0][0].type = tarfile.GNUTYPE_SPARSE
+
+
 HOSTILE: dict[str, tuple[Callable[[Members, str], None], str]] = {
     "above": (renamed("../{key}/result.json"), "no file of a run"),
     "above, by the key": (renamed("../../result.json"), "no file of a run"),
@@ -127,8 +147,11 @@ HOSTILE: dict[str, tuple[Callable[[Members, str], None], str]] = {
     "weights": (changed("weights.safetensors", lambda old: old[:-1] + bytes([old[-1] ^ 1])), "not as it was written"),
     "a number": (changed("result.json", lambda old: old.replace(b'"epochs": 1', b'"epochs": 2')), "not as it was"),
     "no JSON": (changed("result.json", lambda old: old[:-9]), "no JSON"),
-    "deep": (changed("result.json", lambda old: b"[" * 10**5), "not as a run writes it"),
+    "deep": (changed("result.json", lambda old: b"[" * 10**5), "damaged, no JSON"),
     "a seal of a path": (changed("result.json", sealed("..")), "not as a run writes it"),
+    "no number": (changed("result.json", resealed(test_accuracy="abc")), "not as a run writes it"),
+    "numbers missing": (changed("result.json", resealed(test_loss=...)), "lacks numbers"),
+    "holes": (sparse, "no file of a run"),
     "another row": (changed("spec.json", lambda old: old.replace(b'"seed": 0', b'"seed": 1')), "not of this run"),
 }
 
@@ -145,6 +168,35 @@ def test_hostile_results_are_refused_in_a_line(case: str, parcel: Path) -> None:
     assert "\n" not in str(refused.value) and "nothing collected" in str(refused.value)
     assert not list(paths.STORE.iterdir())
     assert sorted(path.name for path in parcel.parent.iterdir()) == ["results.tar", "store"]
+
+
+def test_a_run_that_is_trained_here_meanwhile_stays(
+    parcel: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a file from somebody would replace what this machine has just trained."""
+    held = store.held
+
+    @contextmanager
+    def late(name: str, doing: str) -> Iterator[None]:
+        with held(name, doing):
+            target = paths.STORE / "runs" / trained.name
+            shutil.copytree(trained, target, dirs_exist_ok=True)
+            (target / "spec.json").write_text("ours")
+            yield
+
+    monkeypatch.setattr(store, "held", late)
+    collect.collect(parcel, {CODE})
+    assert stored(trained)["spec.json"] == b"ours"
+
+
+@pytest.mark.parametrize("notes", [b"[" * 10**5, b'{"other": 1, "measured": {"seconds": "x"}}', b'{"machine": 3}'])
+def test_odd_notes_cost_no_more_than_themselves(notes: bytes, parcel: Path, trained: Path) -> None:
+    """Broken: what somebody wrote into the notes of a run would end every command that reads them in a traceback."""
+    content = members(parcel)
+    member = tarfile.TarInfo(f"{trained.name}/cost.json")
+    rewrite(parcel, [*content, (member, notes)])
+    collect.collect(parcel, {CODE})
+    assert cost.read(paths.STORE / "runs" / trained.name) == cost.Cost()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.97])

@@ -152,6 +152,21 @@ def test_a_row_that_another_process_trains_is_waited_for_last(project: Path, mak
     assert (project / "runs" / "s" / "busy" / "metrics.json").exists()
 
 
+def test_a_row_that_is_over_is_free(project: Path, make_row: Callable[..., Row]) -> None:
+    """Broken: a study that is done in the first hour of a launch would be called in training for days."""
+    seen = []
+
+    class Watching(InTurn):
+        def do_all(self, tasks: Iterable[Task]) -> Events:
+            for event in super().do_all(tasks):
+                if event.kind == "start":
+                    seen.append([store.is_training("s", name) for name in ("first", "second")])
+                yield event
+
+    assert train({"first": make_row(epochs=1), "second": make_row(epochs=2)}, Watching()) == {}
+    assert seen == [[True, True], [False, True]]
+
+
 def cut(content: bytes) -> bytes:
     return content[: len(content) // 2]
 

@@ -66,3 +66,10 @@ def test_a_wrong_number_of_jobs_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("DISHARMONY_JOBS", "all")
     with pytest.raises(UserError, match="DISHARMONY_JOBS: found 'all'; a number"):
         slots.wanted_jobs()
+
+
+def test_a_gpu_that_is_not_there_is_said(make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: who diagnoses at home what a GPU elsewhere has trained would get a division by zero."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(UserError, match=r"^trainer\.accelerator: gpu, and there is none here"):
+        Slots().take(gpu_row(make_row))

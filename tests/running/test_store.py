@@ -44,5 +44,13 @@ def test_a_stage_is_forced_where_dvc_has_all_that_it_made(tmp_path: Path, monkey
     (tmp_path / ".dvc" / "config.local").write_text("[cache]\n    dir = elsewhere\n")
     assert not store.is_forced("train@it", attempt)  # in no cache
     (tmp_path / ".dvc" / "config.local").unlink()
+    whole = (tmp_path / "dvc.lock").read_text()
+    (tmp_path / ".store" / "dvc.lock").write_text(whole)
+    for length in range(0, len(whole), 7):  # another DVC writes it just now
+        (tmp_path / "dvc.lock").write_text(whole[:length])
+        store.is_forced("train@it", attempt)
+    (tmp_path / "dvc.lock").write_text("")
+    assert store.is_forced("train@it", attempt)
+    (tmp_path / "dvc.lock").write_text(whole)
     (tmp_path / "plan.json").write_text("another")
     assert not store.is_forced("train@it", attempt)  # a change

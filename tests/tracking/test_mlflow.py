@@ -30,6 +30,7 @@ from pipeline import paths, plan, serve
 from pipeline.errors import UserError
 from pipeline.findings import measured
 from pipeline.images import prepared
+from pipeline.log import log_pending
 from pipeline.params import planned
 from pipeline.params.rows import Row
 from pipeline.params.studies import Params
@@ -37,7 +38,7 @@ from pipeline.running import cost, logbook, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.text import redact
 from pipeline.tracking import champion, group_colours, labels, mlflow_log, registry, tracker, views
-from pipeline.tracking.mlflow_log import MlflowLog
+from pipeline.tracking.mlflow_log import MlflowLog, Work
 from pipeline.training import results, run
 
 SENTENCES = {
@@ -249,6 +250,7 @@ def test_a_log_that_was_cut_at_the_end_is_completed(study: Study, monkeypatch: p
     (before,) = study.logged(f"tags.key = '{logged.key}'")
     log = MlflowLog()
     log.client.update_run(before.info.run_id, status="RUNNING")
+    logged.mark("pending")
     log.end(logged, tracker.now())
     (after,) = study.logged(f"tags.key = '{logged.key}'")
     assert (after.info.run_id, after.info.status) == (before.info.run_id, "FINISHED")
@@ -265,6 +267,7 @@ def test_checkouts_that_share_a_server_keep_their_own_runs(study: Study, monkeyp
     client.update_run(before.info.run_id, status="RUNNING")
     with monkeypatch.context() as patch:
         patch.setattr(labels, "home", lambda: "elsewhere")
+        logged.mark("pending")
         MlflowLog().end(logged, tracker.now())
     status = {found.info.run_id: found.info.status for found in study.logged(query)}
     assert (len(status), status.pop(before.info.run_id)) == (2, "RUNNING")
@@ -292,6 +295,80 @@ def test_a_row_that_trains_is_logged_by_its_own_stage(study: Study) -> None:
         assert logbook.unlogged([]) == []
         assert logged in logbook.unlogged([logged])
     logged.mark("logged")
+
+
+@pytest.fixture
+def elsewhere(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an empty tracking store, where two runs of the study are to be logged, one of them of images that
+    are not here any more."""
+    address = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setattr(paths, "MLFLOW", tmp_path)
+    good, *_, other = study.runs
+    for one in (dataclasses.replace(other, data="0" * 32), good):
+        one.mark("pending")
+    yield address
+    monkeypatch.undo()
+    mlflow_log.connect()  # MLflow keeps the address
+
+
+def test_what_cannot_be_logged_costs_itself_alone(study: Study, elsewhere: str) -> None:
+    """Broken: one run whose images were prepared anew would keep every other from the log for good, or be logged with
+    what it was not trained on."""
+    problem = r"^both seed 1: .*not the images that it was trained on; .*; 1 runs and 0 reports logged to sqlite"
+    for pending, counted in (2, "1 runs"), (1, "0 runs"):
+        assert len(logbook.unlogged([])) == pending
+        with pytest.raises(UserError, match=problem.replace("1 runs", counted)):
+            log_pending()
+    (found,) = MlflowClient(elsewhere).search_runs(["1"])
+    assert found.data.tags["mlflow.runName"] == study.runs[0].title
+
+
+def test_two_processes_log_a_run_once(study: Study, elsewhere: str) -> None:
+    """Broken: who logs what is pending, while a stage does, would have each run twice for a while, or for good."""
+    for work in (Work(), Work()):
+        assert work.do("it", "end", study.runs[0], tracker.now())
+    (found,) = MlflowClient(elsewhere).search_runs(["1"])
+    assert found.info.status == "FINISHED"
+
+
+def test_a_store_that_is_away_is_asked_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: every run of a study would wait for a server that is away."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{_free_port()}")
+    work = Work()
+    assert not work.do("one", "end", study.runs[0], tracker.now())
+    assert work.away
+    monkeypatch.setattr(MlflowLog, "end", lambda *_: pytest.fail("it was asked again"))
+    assert not work.do("other", "end", study.runs[1], tracker.now())
+    assert "127.0.0.1" in (work.problem or "")
+    monkeypatch.undo()
+    mlflow_log.connect()
+
+
+def test_a_machine_may_change_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a laptop in another network would log its interrupted run a second time; machines that share a server
+    would take over each other's."""
+    for address, names in ("sqlite:///mlflow.db", 1), ("http://localhost:5000", 2):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        seen = set()
+        for name in ("home", "office"):
+            monkeypatch.setattr(socket, "gethostname", lambda name=name: name)
+            seen.add(labels.home())
+        assert len(seen) == names
+
+
+def test_a_relative_store_lies_in_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a queued experiment would log to a file of its temporary copy, which is deleted."""
+    monkeypatch.setattr(paths, "HOME", tmp_path)
+    for given, absolute in ("sqlite:///mlflow.db", tmp_path / "mlflow.db"), ("sqlite:////data/m.db", "/data/m.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+        assert logbook.tracking_uri() == f"sqlite:///{absolute}"
+
+
+def test_an_address_with_a_slash_in_its_password_ends_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: the report stage would end in a traceback that shows the password."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:p/w@host/db")
+    assert tracker._server() is None
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql+psycopg"])
@@ -382,6 +459,8 @@ def test_a_stage_does_not_wait_for_a_server_that_drips(make_row: Callable[..., R
         ("https://token@host:5000/", "https://***@host:5000/"),
         ("mysql://host/db?user=me&password=abc&ssl=1", "mysql://host/db?user=me&password=***&ssl=1"),
         ("sqlite:////home/me/.mlflow/mlflow.db", "sqlite:////home/me/.mlflow/mlflow.db"),
+        ("postgresql://me:p/w#1@host/db failed", "postgresql://me:***@host/db failed"),
+        ("http://host:5000/api and me@home", "http://host:5000/api and me@home"),
     ],
 )
 def test_addresses_lose_their_passwords(text: str, shown: str) -> None:
