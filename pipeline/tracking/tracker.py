@@ -25,6 +25,9 @@ from pipeline.text import one_line, redact
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Of servers that MLflow logs to, by the scheme of their address without its driver."""
 
+CLOSE = ("runs that were not ended", "close")
+"""The last message."""
+
 WAIT_SECONDS = 30.0
 """So long a stage that is over waits for a tracking server in all; a file of this machine's takes the time it takes."""
 
@@ -90,7 +93,7 @@ class Tracker:
     ) -> None:
         if self._pipe is None:
             return
-        self._send("", "close")
+        self._send(*CLOSE)
         problem, quiet = None, min(QUIET_SECONDS, WAIT_SECONDS)
         try:
             answered = self._pipe.poll(quiet)
@@ -154,11 +157,11 @@ def _serve(pipe: Connection) -> None:
 def _receive(pipe: Connection, inbox: "queue.SimpleQueue[tuple[Any, ...]]") -> None:
     """Takes in what the stage sends, which would wait for a full pipe while a server keeps this process waiting."""
     message: tuple[Any, ...] = ()
-    while message[1:] != ("close",):
+    while message != CLOSE:
         try:
             message = pipe.recv()
         except EOFError:  # the stage was killed
-            message = ("", "close")
+            message = CLOSE
         inbox.put(message)
 
 

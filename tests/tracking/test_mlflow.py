@@ -431,7 +431,7 @@ if __name__ == "__main__":
     from pipeline.running.logbook import LoggedRun
     from pipeline.tracking import tracker
 
-    tracker.WAIT_SECONDS = 0.5
+    tracker.WAIT_SECONDS = float(sys.argv[2])
     run = LoggedRun("s", "r", Row.model_validate_json(sys.argv[1]), 0, "key", "data", "code")
     with tracker.Tracker() as log:
         log.begin(run)
@@ -448,8 +448,32 @@ def test_a_stage_does_not_wait_for_a_server_that_drips(make_row: Callable[..., R
     script.write_text(DRIPPING)
     environment = os.environ | {"DVC_ROOT": str(tmp_path), "PYTHONPATH": str(paths.ROOT)}
     row = make_row().model_dump_json()
-    done = subprocess.run([sys.executable, script, row], env=environment, capture_output=True, text=True, check=True)
+    command = [sys.executable, script, row, "0.5"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert re.search(r"not logged to http://127.0.0.1:\d+: its server took more than 0.5 s", done.stderr)
+
+
+def test_who_does_not_want_to_wait_for_a_server_need_not(make_row: Callable[..., Row], tmp_path: Path) -> None:
+    """Broken: Ctrl-C would be ignored as long as a slow server takes, or leave the process that logs behind."""
+    script = tmp_path / "script.py"
+    script.write_text(DRIPPING)
+    environment = os.environ | {"DVC_ROOT": str(tmp_path), "PYTHONPATH": str(paths.ROOT)}
+    stage = subprocess.Popen(
+        [sys.executable, script, make_row().model_dump_json(), "100000"],
+        env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert stage.stderr
+    while "logging to MLflow goes on" not in stage.stderr.readline():
+        assert stage.poll() is None
+    os.killpg(stage.pid, signal.SIGINT)  # as a terminal does
+    stage.communicate(timeout=300)
+    assert stage.returncode
+    with contextlib.suppress(ProcessLookupError):
+        for _ in range(600):  # the server of workers follows
+            os.killpg(stage.pid, 0)
+            time.sleep(0.1)
+        os.killpg(stage.pid, signal.SIGKILL)
+        pytest.fail("a process was left behind")
 
 
 @pytest.mark.parametrize(
