@@ -407,7 +407,7 @@ def test_a_password_is_neither_shown_nor_kept(
 
 
 DRIPPING = """
-import os, socket, sys, threading, time
+import os, signal, socket, sys, threading, time
 from pathlib import Path
 
 connected = threading.Event()
@@ -424,6 +424,7 @@ def accept(listening):
         threading.Thread(target=drip, args=(listening.accept()[0],), daemon=True).start()
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may ignore it
     listening = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=accept, args=(listening,), daemon=True).start()
     os.environ["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -466,14 +467,17 @@ def test_who_does_not_want_to_wait_for_a_server_need_not(make_row: Callable[...,
     while "logging to MLflow goes on" not in stage.stderr.readline():
         assert stage.poll() is None
     os.killpg(stage.pid, signal.SIGINT)  # as a terminal does
-    stage.communicate(timeout=300)
-    assert stage.returncode
-    with contextlib.suppress(ProcessLookupError):
-        for _ in range(600):  # the server of workers follows
-            os.killpg(stage.pid, 0)
-            time.sleep(0.1)
-        os.killpg(stage.pid, signal.SIGKILL)
-        pytest.fail("a process was left behind")
+    try:
+        stage.communicate(timeout=300)
+        assert stage.returncode
+        with contextlib.suppress(ProcessLookupError):
+            for _ in range(600):  # the server of workers follows
+                os.killpg(stage.pid, 0)
+                time.sleep(0.1)
+            pytest.fail("a process was left behind")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(stage.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
