@@ -122,9 +122,8 @@ def settings(words: str) -> list[tuple[str, Any]]:
             pairs.append((key, YAML(typ="safe", pure=True).load(value)))
     except (KeyError, ValueError, YAMLError):
         raise UserError(f"SET: found {show(words)}; {USAGE}") from None
-    return sorted(
-        pairs, key=lambda pair: not pair[0].endswith(".name")
-    )  # another name leaves values of the old one out
+    # Names first: another optimizer or schedule leaves the values of the old one out.
+    return sorted(pairs, key=lambda pair: not pair[0].endswith(".name"))
 
 
 def trained(study: PlannedStudy, name: str, row: Row) -> Result:

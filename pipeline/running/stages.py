@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -45,6 +45,11 @@ def _project() -> Iterator["Repo"]:
         yield repo
 
 
+def _alone() -> AbstractContextManager[None]:
+    """While somebody else of ours uses DVC, waits."""
+    return store.held("repro", "running stages of DVC")
+
+
 def _patient(act: Callable[P, R]) -> Callable[P, R]:
     """A function that asks or tells DVC, one at a time; it is called again as long as somebody's `dvc repro` is at a
     stage of these, which DVC itself would refuse."""
@@ -55,7 +60,7 @@ def _patient(act: Callable[P, R]) -> Callable[P, R]:
         from dvc.lock import LockError
 
         told = False
-        with store.held("repro", "running stages of DVC"):
+        with _alone():
             while True:
                 try:
                     return act(*args, **kwargs)
@@ -150,7 +155,7 @@ def repro(targets: Sequence[str], quiet: bool = False) -> None:
         UserError: a stage failed; DVC has said why.
     """
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *(["--quiet"] if quiet else []), *targets]
-    with store.held("repro", "running stages of DVC"):
+    with _alone():
         process = subprocess.Popen(command, cwd=paths.ROOT, stdout=subprocess.DEVNULL if quiet else None)
         try:
             process.wait()
