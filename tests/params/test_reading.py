@@ -322,6 +322,10 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
         answering("It adds {x.", x="accuracy: r - other"),
         ["studies.s.answers.0: ", "says: "],
     ),
+    "answer with digits of its own": (
+        answering("It adds {x:.1f}.", x="accuracy: r - other"),
+        ["studies.s.answers.0: ", "says: {x} takes a name alone, with a letter; a report knows its digits"],
+    ),
 }
 
 
