@@ -160,12 +160,15 @@ def main() -> None:
     arguments = parser.parse_args()
     manifest = json.loads((paths.ROOT / parcels.MANIFEST).read_bytes())
     problems: list[str] = []
-    wanted = tasks([tuple(run) for run in manifest["runs"]])
+    wanted: dict[Path, tuple[str, Task]] = {}
     try:
         with limited(arguments.minutes):
+            wanted = tasks([tuple(run) for run in manifest["runs"]])
             train(wanted, arguments.jobs, arguments.output, problems)
     except (Over, KeyboardInterrupt):
         print("stopped; started again, it goes on")
+        if not wanted:  # while images were prepared: an older file of results stays
+            return
     finished = save(wanted, arguments.output)
     output = arguments.output
     print(f"{output}: {finished} of {len(manifest['runs'])} runs; at home: make collect FILE={output.name}")

@@ -11,7 +11,6 @@ stops nothing else. After a kill the same command resumes.
 import argparse
 import os
 import sys
-from contextlib import ExitStack
 
 from pipeline.errors import UserError, command, positive
 from pipeline.params import planned
@@ -98,11 +97,8 @@ def _train(trains: list[str], engine: Engine, quiet: bool) -> int:
     if done:
         if not quiet:
             print(f"recording {len(done)} rows in dvc.lock", file=sys.stderr)
-        with ExitStack() as locks:  # in one order, so that two do not wait for each other
-            for row in sorted(done):
-                locks.enter_context(store.held(store.row_lock(rows[row].row.study, row), f"training row {row}"))
-            changed = stages.record(dict(done.values()))
-        for name in changed:
+        locks = {store.row_lock(rows[row].row.study, row): f"training row {row}" for row in done}
+        for name in stages.record(dict(done.values()), locks):
             problems[name] = f"{name}: what it depends on has changed while it trained; launch again"
     for problem in problems.values():
         print(problem, file=sys.stderr)

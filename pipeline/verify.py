@@ -29,7 +29,7 @@ from pipeline.findings import measured, seed_table
 from pipeline.findings.agreement import Agreement, Level, agree
 from pipeline.params.planned import PlannedStudy, train_stage
 from pipeline.params.rows import TunedRow
-from pipeline.running import environment
+from pipeline.running import environment, store
 from pipeline.text import console, nearest
 
 WHAT = "Trains a study, or a part of it, again in a clean directory and compares it with the committed results."
@@ -68,18 +68,20 @@ def committed(file: str, study: str) -> str:
 
 def clone(target: Path) -> None:
     """A clone of HEAD, or what an interrupted verification left of it."""
-    if (target / "dvc.yaml").exists():
+    if target.exists():
         print(f"Going on in {paths.shown(target)}", file=sys.stderr)
         return
-    shutil.rmtree(target, ignore_errors=True)
+    draft = target.with_name(f".{target.name}")
+    shutil.rmtree(draft, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    git("clone", "--quiet", "--shared", "--no-checkout", str(paths.ROOT), str(target))
+    git("clone", "--quiet", "--shared", "--no-checkout", str(paths.ROOT), str(draft))
     # A cache of its own, whatever the user's settings say: outputs that another cache holds would not be trained.
-    (target / ".dvc").mkdir()
-    (target / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n")
+    (draft / ".dvc").mkdir()
+    (draft / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n")
     if paths.DOWNLOADS.exists():  # archives, which are checked when they are read
-        (target / ".downloads").symlink_to(paths.DOWNLOADS)
-    git("checkout", "--quiet", "--detach", git("rev-parse", "HEAD").strip(), folder=target)
+        (draft / ".downloads").symlink_to(paths.DOWNLOADS)
+    git("checkout", "--quiet", "--detach", git("rev-parse", "HEAD").strip(), folder=draft)
+    draft.replace(target)
 
 
 def retrain(target: Path, targets: Sequence[str]) -> None:
@@ -223,19 +225,20 @@ def main() -> None:
     table = seed_table.read(committed(file, wanted.study), file)  # before anything trains
     chosen = part(table, wanted.study, wanted.rows, wanted.seeds)
     target = paths.ROOT / ".verify" / head
-    clone(target)
-    if chosen == table:
-        git("checkout", "--quiet", paths.PARAMS.name, folder=target)
-        retrain(target, [f"report@{wanted.study}"])
-        found = compare(wanted.study, target)
-    else:
-        retrain(target, narrow(target, chosen))
-        found = compare_part(wanted.study, target, chosen)
-    failed = any(one.level is Level.DIFFERENT for one in found)
-    if failed or wanted.keep:
-        print(f"Kept: {paths.shown(target)}")
-    else:
-        shutil.rmtree(target)
+    with store.held(f"{head}.verify", f"verifying in {paths.shown(target)}"):
+        clone(target)
+        if chosen == table:
+            git("checkout", "--quiet", paths.PARAMS.name, folder=target)
+            retrain(target, [f"report@{wanted.study}"])
+            found = compare(wanted.study, target)
+        else:
+            retrain(target, narrow(target, chosen))
+            found = compare_part(wanted.study, target, chosen)
+        failed = any(one.level is Level.DIFFERENT for one in found)
+        if failed or wanted.keep:
+            print(f"Kept: {paths.shown(target)}")
+        else:
+            shutil.rmtree(target)
     sys.exit(failed)
 
 

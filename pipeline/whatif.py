@@ -29,7 +29,7 @@ from pipeline.params.quantities import COLUMNS
 from pipeline.params.reading import read_params
 from pipeline.params.rows import Row
 from pipeline.params.studies import Params
-from pipeline.running import beside, code, stages
+from pipeline.running import beside, code, stages, store
 from pipeline.running.pool import ThisMachine
 from pipeline.running.rows import check_fit, describe
 from pipeline.text import nearest, show
@@ -139,8 +139,9 @@ def trained(study: PlannedStudy, name: str, row: Row) -> Result:
     beside.train(f"{name} changed", runs, ThisMachine())
     folder = paths.STORE / "tried" / name
     spec = digests | {"row": row.model_dump(exclude={"published"})}
-    results.write(spec, {run.seed: run.folder for run in runs}, data, folder, folder.with_name(f".draft-{name}"))
-    return load_row(study, name, row, folder)
+    with store.held(f"{name}.tried", f"comparing other values of {name}"):
+        results.write(spec, {run.seed: run.folder for run in runs}, data, folder, folder.with_name(f".draft-{name}"))
+        return load_row(study, name, row, folder)
 
 
 def comparison(before: Result, after: Result) -> str:

@@ -25,12 +25,12 @@ class Answer(Model):
     @model_validator(mode="after")
     def _names_are_told(self) -> Answer:
         try:
-            braces = [brace for _, *brace in Formatter().parse(self.says) if brace[0] is not None]
+            braces = [(name, spec or how) for _, name, spec, how in Formatter().parse(self.says) if name is not None]
         except ValueError as error:
             raise ValueError(f"says: {error}") from None
-        if formatted := [name for name, spec, conversion in braces if spec or conversion or name.isdigit()]:
+        if formatted := [name for name, style in braces if style or name.isdigit()]:
             raise ValueError(f"says: {{{formatted[0]}}} takes a name alone, with a letter; a report knows its digits")
-        told = {str(name) for name, _, _ in braces}
+        told = {name for name, _ in braces}
         if told != self.of.keys():
             raise ValueError(f"says has {_braces(told)} and of has {_braces(self.of)}; each name in both")
         return self

@@ -130,7 +130,10 @@ def do_all(tasks: Iterable[Task | None], jobs: int | None = None) -> Events:
                 crew = crews[pipe]
                 try:
                     what, content = pipe.recv()
-                except (EOFError, ConnectionResetError):  # none of its processes is left
+                except (
+                    EOFError,
+                    OSError,
+                ):  # none of its processes is left; it may have ended in the middle of a message
                     del crews[pipe]
                     slots.give(crew.task.row, crew.places)
                     yield _end(crew)

@@ -234,7 +234,7 @@ class MlflowLog:
     def sweep(self, study: str, name: str, keep: set[str]) -> None:
         """Marks as killed what says that it is running and is not. The caller holds the lock of row `name`."""
         query = f"attributes.status = 'RUNNING' and tags.stage = 'train' and tags.home = '{labels.home()}'"
-        for found in self.client.search_runs([self._experiment(study)], query):
+        for found in batches.search(self.client, self._experiment(study), query):
             row, key = found.data.tags["row"], found.data.tags["key"]
             if key not in keep and (row == name or not store.is_training(study, row)):
                 self.client.set_terminated(found.info.run_id, "KILLED")
@@ -259,7 +259,7 @@ class MlflowLog:
     def _find(self, run: LoggedRun) -> list[Run]:
         """The MLflow runs of a row with a run's key, newest first; other checkouts may log to the same server."""
         query = f"tags.key = '{run.key}' and tags.row = '{run.name}' and tags.home = '{labels.home()}'"
-        return list(self.client.search_runs([self._experiment(run.study)], query))
+        return batches.search(self.client, self._experiment(run.study), query)
 
     def _experiment(self, study: str) -> str:
         """The id of a study's experiment, which is made if it is not there."""
