@@ -10,6 +10,7 @@ pipeline.launch, which trains and reports. A kill loses nothing: the same comman
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -143,8 +144,11 @@ def add_seeds(path: Path, study: str, seeds: Sequence[int]) -> None:
     """Appends seeds to those of a study's rows, as DVC would write it; comments stay."""
     from dvc.utils.serialize import modify_yaml
 
-    with modify_yaml(str(path)) as content:
+    draft = path.with_name(f".{path.name}")  # DVC would leave half a file where it is killed
+    shutil.copyfile(path, draft)
+    with modify_yaml(str(draft)) as content:
         content["studies"][study]["rows"]["seeds"].extend(seeds)
+    draft.replace(path)
 
 
 @command

@@ -10,6 +10,7 @@ stops nothing else. After a kill the same command resumes.
 
 import argparse
 import os
+import resource
 import sys
 
 from pipeline.errors import UserError, command, positive
@@ -17,6 +18,9 @@ from pipeline.params import planned
 from pipeline.running import stages, store
 from pipeline.running.pool import Engine, ThisMachine, train_rows
 from pipeline.tracking.tracker import Tracker
+
+FILES = 10_000
+"""That may be open at once."""
 
 WHAT = "Trains the stale rows that some stages need side by side, records them, and goes on as `dvc repro` does."
 
@@ -63,6 +67,7 @@ def launch(targets: list[str], engine: Engine, quiet: bool = False) -> None:
     Raises:
         UserError: rows have no outputs; all others are recorded, and no report is written.
     """
+    _allow_files()
     if quiet:
         print("checking params.yaml and what is up to date", file=sys.stderr)
     chain = stages.chain(targets)
@@ -81,6 +86,14 @@ def launch(targets: list[str], engine: Engine, quiet: bool = False) -> None:
     if quiet:
         print("measuring the trained networks and writing the report", file=sys.stderr)
     stages.repro(targets, quiet)
+
+
+def _allow_files() -> None:
+    """Lets this process open many files: each row has a lock, and macOS allows 256 unless more are asked for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _train(trains: list[str], engine: Engine, quiet: bool) -> int:

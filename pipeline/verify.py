@@ -3,7 +3,7 @@
     pipeline/python -m pipeline.verify quickstart
     pipeline/python -m pipeline.verify order --rows 'ic no-dropout' --seeds 0
 
-For the reviewer of somebody else's result. HEAD is cloned to .verify/<commit>, with stores and a cache of its own, and
+For the reviewer of somebody else's result. HEAD is cloned into .verify, with stores and a cache of its own, and
 the study, or a part of it, is trained there with the environment in use. A kill loses nothing: the next start goes on.
 The folder is removed when all is compared, unless --keep is given or a row differs.
 
@@ -12,6 +12,7 @@ explains it) or *different*; see `agreement`. The exit status is 1 if any row is
 """
 
 import argparse
+import hashlib
 import os
 import shutil
 import subprocess
@@ -224,11 +225,11 @@ def main() -> None:
     file = f"reports/{wanted.study}/{seed_table.FILE}"
     table = seed_table.read(committed(file, wanted.study), file)  # before anything trains
     chosen = part(table, wanted.study, wanted.rows, wanted.seeds)
-    target = paths.ROOT / ".verify" / head
-    with store.held(f"{head}.verify", f"verifying in {paths.shown(target)}"):
+    asked = hashlib.sha256(repr((wanted.study, wanted.rows, wanted.seeds)).encode()).hexdigest()[:8]
+    target = paths.ROOT / ".verify" / f"{head}-{asked}"  # each verification has a clone that no other removes
+    with store.held(f"{target.name}.verify", f"verifying in {paths.shown(target)}"):
         clone(target)
         if chosen == table:
-            git("checkout", "--quiet", paths.PARAMS.name, folder=target)
             retrain(target, [f"report@{wanted.study}"])
             found = compare(wanted.study, target)
         else:

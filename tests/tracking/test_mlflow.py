@@ -38,7 +38,7 @@ from pipeline.running import cost, logbook, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.text import redact
 from pipeline.tracking import batches, champion, group_colours, labels, mlflow_log, registry, tracker, views
-from pipeline.tracking.mlflow_log import MlflowLog, Work
+from pipeline.tracking.mlflow_log import MlflowLog, Work, _Going
 from pipeline.training import results, run
 
 SENTENCES = {
@@ -330,6 +330,25 @@ def test_what_cannot_be_logged_costs_itself_alone(study: Study, elsewhere: str) 
             log_pending()
     (found,) = MlflowClient(elsewhere).search_runs(["1"])
     assert found.data.tags["mlflow.runName"] == study.runs[0].title
+
+
+def test_what_a_server_does_not_take_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: an epoch during which a server was busy would be missing of its run for ever."""
+    going = _Going("id", None, [], set())
+    for epoch in (1, 2):
+        going.take({"epoch": epoch, "lr": 0.1}, 0)
+        monkeypatch.setattr(batches, "log", refuse)
+        with pytest.raises(ConnectionError):
+            going.send(MlflowClient())
+    sent: list[int] = []
+    monkeypatch.setattr(batches, "log", lambda client, run, metrics, tags: sent.extend(one.step for one in metrics))
+    going.send(MlflowClient())
+    going.send(MlflowClient())
+    assert sent == [1, 2]
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise ConnectionError
 
 
 def test_two_processes_log_a_run_once(study: Study, elsewhere: str) -> None:
