@@ -35,7 +35,7 @@ from pipeline.running.rows import check_fit, describe
 from pipeline.text import nearest, show
 from pipeline.training import results
 
-USAGE = "usage: make try ROW=both SET=optimizer.lr=0.01, or SET='dropout=0.4 optimizer.lr=0.01'"
+USAGE = """usage: make try ROW=both SET=optimizer.lr=0.01, or SET='dropout=0.4 each="conv bn act"'"""
 
 KEPT = ("study", "dataset", "seeds", "published", "from")
 """What makes a row comparable with the one that it comes from, and what is no value of a run."""
