@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart new try launch bundle collect results verify test test-integration test-emulated lint \
+.PHONY: help install quickstart new try launch bundle collect results verify test test-integration test-emulated test-all lint \
     bench bench-gpu ui serve dashboard lock plot
 
 PYTHON ?= python3
@@ -81,6 +81,9 @@ test-integration: $(TOOLS) ## Train, kill, tune and log whole small projects wit
 
 test-emulated: $(TOOLS) ## Compare the bytes of an emulated Intel and AMD with this machine's (needs qemu-user)
 	$(BIN)/python -m pytest -m emulated tests/test_emulated.py
+
+test-all: $(TOOLS) ## All three at once, which takes less time than one after the other
+	$(PYTEST) -m ""
 
 lint: $(TOOLS) ## Check style and types
 	$(BIN)/ruff format --check .

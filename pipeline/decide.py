@@ -10,6 +10,8 @@ pipeline.launch, which trains and reports. A kill loses nothing: the same comman
 """
 
 import argparse
+import itertools
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ from pipeline.findings.decisions import Decision
 from pipeline.findings.measured import Result
 from pipeline.findings.verdicts import judge_available
 from pipeline.params.reading import read_params
+from pipeline.params.rows import TunedRow
 from pipeline.params.studies import Params
 from pipeline.running import cost, slots, store
 from pipeline.text import nearest
@@ -36,6 +39,7 @@ class Look:
     Args:
         study: its name.
         seeds: that its rows have.
+        tuning: seeds on which its rows were tuned, and may not train.
         claims: how many it tests.
         open: names of those that are undecided.
         unjudged: why each of those that lack what they are judged by does, by name.
@@ -46,6 +50,7 @@ class Look:
 
     study: str
     seeds: list[int]
+    tuning: frozenset[int]
     claims: int
     open: list[str]
     unjudged: dict[str, str]
@@ -56,9 +61,9 @@ class Look:
     @property
     def more(self) -> list[int]:
         """The seeds to add: the lowest that are free."""
-        missing = (self.upcoming or 0) - len(self.seeds)
-        free = (seed for seed in range(len(self.seeds) + (self.upcoming or 0)) if seed not in self.seeds)
-        return [seed for seed, _ in zip(free, range(missing), strict=False)]
+        missing = max(0, (self.upcoming or 0) - len(self.seeds))
+        free = (seed for seed in itertools.count() if seed not in self.tuning.union(self.seeds))
+        return list(itertools.islice(free, missing))
 
     def __str__(self) -> str:
         start = f"{self.study}, {len(self.seeds)} seeds: "
@@ -91,7 +96,8 @@ def check(params: Params, study: str) -> None:
         raise UserError(f"studies.{study}.looks: missing; write the numbers of seeds to judge at, such as [5, 10, 20]")
     for name, row in params.of_study(study).items():
         if row.seeds != params.studies[study].rows.get("seeds", []):
-            raise UserError(f"rows.{name}.seeds: seeds are added to studies.{study}.rows.seeds; write them there alone")
+            key = f"{'rows' if name in params.rows else 'tuned'}.{name}.seeds"
+            raise UserError(f"{key}: seeds are added to studies.{study}.rows.seeds; write them there alone")
 
 
 def look(params: Params, study: str) -> Look:
@@ -114,7 +120,8 @@ def look(params: Params, study: str) -> Look:
     is_open = [verdict.case.name for verdict in verdicts if verdict.decision is Decision.UNDECIDED]
     unjudged = {one.case.name: one.reason for one in verdicts if one.decision is Decision.NOT_RUN}
     seconds = _seconds(list(results.values()), added)
-    return Look(study, seeds, len(verdicts), is_open, unjudged, upcoming, added * len(rows), seconds)
+    tuning = frozenset(seed for row in rows.values() if isinstance(row, TunedRow) for seed in row.tuning.seeds)
+    return Look(study, seeds, tuning, len(verdicts), is_open, unjudged, upcoming, added * len(rows), seconds)
 
 
 def _seconds(results: Sequence[Result], added: int) -> float | None:
@@ -143,8 +150,11 @@ def add_seeds(path: Path, study: str, seeds: Sequence[int]) -> None:
     """Appends seeds to those of a study's rows, as DVC would write it; comments stay."""
     from dvc.utils.serialize import modify_yaml
 
-    with modify_yaml(str(path)) as content:
+    draft = path.with_name(f".{path.name}")  # DVC would leave half a file where it is killed
+    shutil.copyfile(path, draft)
+    with modify_yaml(str(draft)) as content:
         content["studies"][study]["rows"]["seeds"].extend(seeds)
+    draft.replace(path)
 
 
 @command

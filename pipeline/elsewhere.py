@@ -38,6 +38,8 @@ from pipeline.storage import write_json
 REWRITE = 30.0
 """Seconds after which results.tar is written again while there are new results."""
 
+REWRITE_SHARE = 20
+"""And this many times as long as it takes to write it."""
 
 READERS = {"PIL": "pillow", "rich": "rich"}
 """Packages that read pictures, by the names of their modules; who carries prepared images needs none."""
@@ -49,17 +51,19 @@ class Over(Exception):
 
 @contextmanager
 def limited(minutes: int | None) -> Iterator[None]:
-    """Raises Over after so many minutes."""
+    """Raises Over after so many minutes, or when a scheduler says that its own limit is near."""
 
     def stop(*_: object) -> None:
         raise Over
 
     signal.signal(signal.SIGALRM, stop)
+    before = signal.signal(signal.SIGTERM, stop)
     signal.setitimer(signal.ITIMER_REAL, 60 * minutes if minutes else 0)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGTERM, before)
 
 
 def tasks(runs: list[tuple[str, int, str]]) -> dict[Path, tuple[str, Task]]:
@@ -117,7 +121,7 @@ def train(wanted: dict[Path, tuple[str, Task]], jobs: int | None, target: Path, 
         target: the file of results.
         problems: takes why runs have no result, a line each, also of a training that is stopped.
     """
-    written = time.monotonic()
+    rewrite, unsaved = time.monotonic() + REWRITE, False
     reports: dict[Path, list[dict[str, Any]]] = {}
     left = [task for folder, (_, task) in wanted.items() if store.sound(folder) is None]
     done = len(wanted) - len(left)
@@ -136,12 +140,14 @@ def train(wanted: dict[Path, tuple[str, Task]], jobs: int | None, target: Path, 
                 done += 1
                 cost.write(folder, event.task.row, reports.pop(folder), jobs or fitting(event.task.row))
                 print(f"{done} of {len(wanted)}  {who}: {outcome(store.result(folder))}", flush=True)
-                if time.monotonic() - written > REWRITE:
-                    save(wanted, target)
-                    written = time.monotonic()
+                unsaved = True
             elif event.kind in ("crash", "killed"):
                 problems.append(f"{who}: {workers.last_words(event)}")
                 print(problems[-1], file=sys.stderr)
+            if unsaved and (began := time.monotonic()) > rewrite:
+                save(wanted, target)
+                now = time.monotonic()
+                rewrite, unsaved = now + max(REWRITE, REWRITE_SHARE * (now - began)), False
 
 
 def save(wanted: dict[Path, tuple[str, Task]], target: Path) -> int:
@@ -160,12 +166,15 @@ def main() -> None:
     arguments = parser.parse_args()
     manifest = json.loads((paths.ROOT / parcels.MANIFEST).read_bytes())
     problems: list[str] = []
-    wanted = tasks([tuple(run) for run in manifest["runs"]])
+    wanted: dict[Path, tuple[str, Task]] = {}
     try:
         with limited(arguments.minutes):
+            wanted = tasks([tuple(run) for run in manifest["runs"]])
             train(wanted, arguments.jobs, arguments.output, problems)
     except (Over, KeyboardInterrupt):
         print("stopped; started again, it goes on")
+        if not wanted:  # while images were prepared: an older file of results stays
+            return
     finished = save(wanted, arguments.output)
     output = arguments.output
     print(f"{output}: {finished} of {len(manifest['runs'])} runs; at home: make collect FILE={output.name}")

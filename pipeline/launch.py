@@ -10,14 +10,17 @@ stops nothing else. After a kill the same command resumes.
 
 import argparse
 import os
+import resource
 import sys
-from contextlib import ExitStack
 
 from pipeline.errors import UserError, command, positive
 from pipeline.params import planned
 from pipeline.running import stages, store
 from pipeline.running.pool import Engine, ThisMachine, train_rows
 from pipeline.tracking.tracker import Tracker
+
+FILES = 10_000
+"""That may be open at once."""
 
 WHAT = "Trains the stale rows that some stages need side by side, records them, and goes on as `dvc repro` does."
 
@@ -64,6 +67,7 @@ def launch(targets: list[str], engine: Engine, quiet: bool = False) -> None:
     Raises:
         UserError: rows have no outputs; all others are recorded, and no report is written.
     """
+    _allow_files()
     if quiet:
         print("checking params.yaml and what is up to date", file=sys.stderr)
     chain = stages.chain(targets)
@@ -84,6 +88,14 @@ def launch(targets: list[str], engine: Engine, quiet: bool = False) -> None:
     stages.repro(targets, quiet)
 
 
+def _allow_files() -> None:
+    """Lets this process open many files: each row has a lock, and macOS allows 256 unless more are asked for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def _train(trains: list[str], engine: Engine, quiet: bool) -> int:
     """Trains and records those of some stages that are stale; how many rows have no outputs."""
     stale = {name.partition("@")[2]: (name, inputs) for name, inputs in stages.stale(trains).items()}
@@ -98,11 +110,8 @@ def _train(trains: list[str], engine: Engine, quiet: bool) -> int:
     if done:
         if not quiet:
             print(f"recording {len(done)} rows in dvc.lock", file=sys.stderr)
-        with ExitStack() as locks:  # in one order, so that two do not wait for each other
-            for row in sorted(done):
-                locks.enter_context(store.held(store.row_lock(rows[row].row.study, row), f"training row {row}"))
-            changed = stages.record(dict(done.values()))
-        for name in changed:
+        locks = {store.row_lock(rows[row].row.study, row): f"training row {row}" for row in done}
+        for name in stages.record(dict(done.values()), locks):
             problems[name] = f"{name}: what it depends on has changed while it trained; launch again"
     for problem in problems.values():
         print(problem, file=sys.stderr)

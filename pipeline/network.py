@@ -56,7 +56,9 @@ def main() -> None:
             backbone, sentence, info = from_row(options.network)
         image = parse_image(options.image) if options.image else info.shape
         classes = options.classes or len(info.classes)
-        network = build(backbone, sentence, image, classes)
+        with vocabulary.of_words():
+            vocabulary.try_own(backbone, sentence)
+            network = build(backbone, sentence, image, classes)
     except SentenceError as error:
         raise UserError(f"{error.part}: {vocabulary.complaint(error)}") from None
     console().print(f"images of {'×'.join(map(str, image))}, {classes} classes\n")

@@ -55,12 +55,18 @@ def draft_of(path: Path) -> Iterator[IO[bytes]]:
                 Path(draft.name).chmod(0o644)
                 Path(draft.name).replace(path)
             except BaseException:
-                Path(draft.name).unlink()
+                Path(draft.name).unlink(missing_ok=True)  # stopped when it had just taken its place
                 raise
     except OSError as error:
         if callers and (error.filename or error.errno is None):  # of what it reads
             raise
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def digest(path: Path) -> str:
+    """MD5 of a file, as DVC writes it into dvc.lock."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def same_bytes(one: Path, other: Path) -> bool:
@@ -134,7 +140,7 @@ def write_sealed(path: Path, content: Mapping[str, Any], beside: Sequence[str] =
         content: without the key `sealed`, which holds the digests.
         beside: names of files in the same folder, which the content stands for.
     """
-    write_json(path, {**content, SEALS: {name: _digest(path.with_name(name)) for name in beside} | _own(path, content)})
+    write_json(path, {**content, SEALS: {name: digest(path.with_name(name)) for name in beside} | _own(path, content)})
 
 
 def read_sealed(path: Path) -> Any:
@@ -148,14 +154,14 @@ def read_sealed(path: Path) -> Any:
         return None
     try:
         seals = content.pop(SEALS)
-        others = {name: _digest(path.with_name(name)) for name in seals if name != path.name}
+        others = {name: digest(path.with_name(name)) for name in seals if name != path.name}
         found = _own(path, content) | others
     except FileNotFoundError as error:
         raise Damaged(f"{paths.shown(Path(error.filename))}: missing") from None
     except (AttributeError, KeyError, TypeError, ValueError):
         raise Damaged(f"{paths.shown(path)}: damaged, not as it was written") from None
-    for name, digest in found.items():
-        if seals.get(name) != digest:
+    for name, seal in found.items():
+        if seals.get(name) != seal:
             raise Damaged(f"{paths.shown(path.with_name(name))}: damaged, not as it was written")
     return content
 
@@ -183,14 +189,9 @@ def put_in_place(made: Path, target: Path) -> None:
 
 def _files(folder: Path) -> dict[Path, str]:
     """The files of a folder, and of those below it, with their digests."""
-    return {path.relative_to(folder): _digest(path) for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(folder): digest(path) for path in folder.rglob("*") if path.is_file()}
 
 
 def _own(path: Path, content: Mapping[str, Any]) -> dict[str, str]:
     text = json.dumps(_finite(dict(content)), sort_keys=True)
     return {path.name: hashlib.md5(text.encode()).hexdigest()}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()

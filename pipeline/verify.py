@@ -3,7 +3,7 @@
     pipeline/python -m pipeline.verify quickstart
     pipeline/python -m pipeline.verify order --rows 'ic no-dropout' --seeds 0
 
-For the reviewer of somebody else's result. HEAD is cloned to .verify/<commit>, with stores and a cache of its own, and
+For the reviewer of somebody else's result. HEAD is cloned into .verify, with stores and a cache of its own, and
 the study, or a part of it, is trained there with the environment in use. A kill loses nothing: the next start goes on.
 The folder is removed when all is compared, unless --keep is given or a row differs.
 
@@ -12,6 +12,7 @@ explains it) or *different*; see `agreement`. The exit status is 1 if any row is
 """
 
 import argparse
+import hashlib
 import os
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ from pipeline.findings import measured, seed_table
 from pipeline.findings.agreement import Agreement, Level, agree
 from pipeline.params.planned import PlannedStudy, train_stage
 from pipeline.params.rows import TunedRow
-from pipeline.running import environment
+from pipeline.running import environment, store
 from pipeline.text import console, nearest
 
 WHAT = "Trains a study, or a part of it, again in a clean directory and compares it with the committed results."
@@ -68,18 +69,20 @@ def committed(file: str, study: str) -> str:
 
 def clone(target: Path) -> None:
     """A clone of HEAD, or what an interrupted verification left of it."""
-    if (target / "dvc.yaml").exists():
+    if target.exists():
         print(f"Going on in {paths.shown(target)}", file=sys.stderr)
         return
-    shutil.rmtree(target, ignore_errors=True)
+    draft = target.with_name(f".{target.name}")
+    shutil.rmtree(draft, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    git("clone", "--quiet", "--shared", "--no-checkout", str(paths.ROOT), str(target))
+    git("clone", "--quiet", "--shared", "--no-checkout", str(paths.ROOT), str(draft))
     # A cache of its own, whatever the user's settings say: outputs that another cache holds would not be trained.
-    (target / ".dvc").mkdir()
-    (target / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n")
+    (draft / ".dvc").mkdir()
+    (draft / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n")
     if paths.DOWNLOADS.exists():  # archives, which are checked when they are read
-        (target / ".downloads").symlink_to(paths.DOWNLOADS)
-    git("checkout", "--quiet", "--detach", git("rev-parse", "HEAD").strip(), folder=target)
+        (draft / ".downloads").symlink_to(paths.DOWNLOADS)
+    git("checkout", "--quiet", "--detach", git("rev-parse", "HEAD").strip(), folder=draft)
+    draft.replace(target)
 
 
 def retrain(target: Path, targets: Sequence[str]) -> None:
@@ -222,20 +225,21 @@ def main() -> None:
     file = f"reports/{wanted.study}/{seed_table.FILE}"
     table = seed_table.read(committed(file, wanted.study), file)  # before anything trains
     chosen = part(table, wanted.study, wanted.rows, wanted.seeds)
-    target = paths.ROOT / ".verify" / head
-    clone(target)
-    if chosen == table:
-        git("checkout", "--quiet", paths.PARAMS.name, folder=target)
-        retrain(target, [f"report@{wanted.study}"])
-        found = compare(wanted.study, target)
-    else:
-        retrain(target, narrow(target, chosen))
-        found = compare_part(wanted.study, target, chosen)
-    failed = any(one.level is Level.DIFFERENT for one in found)
-    if failed or wanted.keep:
-        print(f"Kept: {paths.shown(target)}")
-    else:
-        shutil.rmtree(target)
+    asked = hashlib.sha256(repr((wanted.study, wanted.rows, wanted.seeds)).encode()).hexdigest()[:8]
+    target = paths.ROOT / ".verify" / f"{head}-{asked}"  # each verification has a clone that no other removes
+    with store.held(f"{target.name}.verify", f"verifying in {paths.shown(target)}"):
+        clone(target)
+        if chosen == table:
+            retrain(target, [f"report@{wanted.study}"])
+            found = compare(wanted.study, target)
+        else:
+            retrain(target, narrow(target, chosen))
+            found = compare_part(wanted.study, target, chosen)
+        failed = any(one.level is Level.DIFFERENT for one in found)
+        if failed or wanted.keep:
+            print(f"Kept: {paths.shown(target)}")
+        else:
+            shutil.rmtree(target)
     sys.exit(failed)
 
 

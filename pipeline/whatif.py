@@ -29,13 +29,13 @@ from pipeline.params.quantities import COLUMNS
 from pipeline.params.reading import read_params
 from pipeline.params.rows import Row
 from pipeline.params.studies import Params
-from pipeline.running import beside, code, stages
+from pipeline.running import beside, code, stages, store
 from pipeline.running.pool import ThisMachine
 from pipeline.running.rows import check_fit, describe
 from pipeline.text import nearest, show
 from pipeline.training import results
 
-USAGE = "usage: make try ROW=both SET=optimizer.lr=0.01, or SET='dropout=0.4 optimizer.lr=0.01'"
+USAGE = """usage: make try ROW=both SET=optimizer.lr=0.01, or SET='dropout=0.4 each="conv bn act"'"""
 
 KEPT = ("study", "dataset", "seeds", "published", "from")
 """What makes a row comparable with the one that it comes from, and what is no value of a run."""
@@ -139,8 +139,9 @@ def trained(study: PlannedStudy, name: str, row: Row) -> Result:
     beside.train(f"{name} changed", runs, ThisMachine())
     folder = paths.STORE / "tried" / name
     spec = digests | {"row": row.model_dump(exclude={"published"})}
-    results.write(spec, {run.seed: run.folder for run in runs}, data, folder, folder.with_name(f".draft-{name}"))
-    return load_row(study, name, row, folder)
+    with store.held(f"{name}.tried", f"comparing other values of {name}"):
+        results.write(spec, {run.seed: run.folder for run in runs}, data, folder, folder.with_name(f".draft-{name}"))
+        return load_row(study, name, row, folder)
 
 
 def comparison(before: Result, after: Result) -> str:

@@ -29,7 +29,10 @@ for name in (
     os.environ.pop(name, None)
 os.environ["DVC_NO_ANALYTICS"] = "true"  # in a project that does not say so, DVC starts a process after each command
 
-LONGEST = ("test_pipeline", "test_makefile", "test_launch", "test_tune", "test_bundle", "test_mlflow")
+LONGEST = (
+    "test_emulated", "test_pipeline", "test_benchmarks", "test_makefile", "test_launch", "test_tune", "test_bundle",
+    "test_mlflow",
+)  # fmt: skip
 """Files that start whole projects, or servers."""
 
 arithmetic.settle()  # as a stage does

@@ -9,6 +9,7 @@ if __name__ == "__main__":
     from pipeline import arithmetic
 
     arithmetic.settle()  # first, as in a stage
+    from pipeline.running import light  # noqa: F401  # before all that imports Lightning, as in a worker
 
 from collections.abc import Iterable
 from typing import Any

@@ -108,7 +108,7 @@ def test_what_was_not_measured_is_not_called_decided(train: Train) -> None:
     ("old", "new", "message"),
     [
         ("looks: [3, 5, 8]  #", "#", r"^studies\.s\.looks: missing; write the numbers of seeds to judge at"),
-        ("batch: 16}", "batch: 16, seeds: [7]}", r"^rows\.b\.seeds: seeds are added to studies\.s\.rows\.seeds"),
+        ("batch: 16}", "batch: 16, seeds: [5, 6, 7]}", r"^rows\.b\.seeds: seeds are added to studies\.s\.rows\.seeds"),
         ("[3, 5, 8]", "[5, 3]", r"^studies\.s\.looks: .*in rising order"),
         ("studies:", "studies: ", "^a: no results; run 'pipeline/python -m pipeline.launch report@s' first"),
     ],

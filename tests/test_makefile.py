@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from test_pipeline import ROOT, Project
 
+from pipeline import serve
+
 pytestmark = pytest.mark.integration
 
 LAST_SECONDS = 180
@@ -117,27 +119,33 @@ def test_the_champion_answers_in_a_folder_with_spaces(project: Project) -> None:
     assert sum(said["predictions"][0].values()) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("target", ["ui", "serve"])
-def test_a_port_that_is_taken_is_said_in_a_line(target: str, project: Project) -> None:
+def test_a_port_that_is_taken_is_said_in_a_line(project: Project) -> None:
     """Broken: where macOS listens on 5000, a link would be printed that shows something else, and then an error."""
     with listening() as taken:
         port = taken.getsockname()[1]
-        said = refused(project, target, f"PORT={port}", "STUDY=tiny")
-    start = f"error: port {port}: somebody listens there already; name another, as in: make {target} PORT="
+        said = refused(project, "ui", f"PORT={port}")
+    start = f"error: port {port}: somebody listens there already; name another, as in: make ui PORT="
     assert said.startswith(start)
     assert said.count("\n") == 0
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", int(said.removeprefix(start))))  # that one is free
 
 
-def test_a_study_without_network_is_said_in_a_line(project: Project) -> None:
-    """Broken: a misspelt study would end in a traceback of MLflow's."""
-    assert refused(project, "serve", "STUDY=tyni") == (
-        "error: STUDY: no network of 'tyni' is registered; did you mean 'tiny'?"
-    )
+def test_what_cannot_be_served_is_said_in_a_line(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a misspelt study would end in a traceback of MLflow's, or be run by a shell."""
     assert refused(project, "serve", "STUDY=nonsense; rm -rf x") == (
         "error: STUDY: no network of 'nonsense; rm -rf x' is registered; known: tiny"
     )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.folder / '.mlflow' / 'mlflow.db'}")
+    with listening() as taken:
+        port = str(taken.getsockname()[1])
+        for study, message in (
+            ("tyni", "registered; did you mean 'tiny'?"),
+            ("tiny", f"port {port}: .*make serve PORT="),
+        ):
+            monkeypatch.setattr("sys.argv", ["serve", study, "--port", port])
+            with pytest.raises(SystemExit, match=f"^error: .*{message}".replace("?", r"\?")):
+                serve.main()
 
 
 def test_what_was_unpacked_and_not_cloned_runs(project: Project, tmp_path: Path) -> None:

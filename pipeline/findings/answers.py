@@ -162,9 +162,9 @@ def measure(found: Estimate, unit: Quantity) -> str:
 
 
 def _remarked(text: str, rows: Sequence[Result], guessed: bool = True) -> str:
-    """A sentence with what is to be known of its rows: runs that failed, and rows that only guess."""
+    """A sentence with what is to be known of its rows: runs that failed, and those that only guess."""
     failed = [f"of `{row.name}` {len(row.failures)} of {len(row.runs)} runs" for row in rows if row.failures]
-    idle = guessing([f"`{row.name}`" for row in rows if row.idle])
+    idle = guessing(rows, lambda row: f"`{row.name}`")
     remarks = []
     if failed:
         remarks.append(f"{listed(failed)} failed{' and count as guesses' * guessed}")

@@ -88,12 +88,20 @@ class Result:
     @property
     def learns(self) -> bool:
         """Whether the row gets anywhere from guessing to no error, on average over its seeds."""
-        return self.accuracy.mean - self.chance >= LEARNS * (1 - self.chance)
+        return self._learns(self.accuracy.mean)
 
     @property
     def idle(self) -> bool:
         """Whether the row only guesses, although runs of it finished."""
         return bool(self.finished) and not self.learns
+
+    @property
+    def stuck(self) -> list[int]:
+        """Seeds of the runs that finished and only guess."""
+        return [seed for seed, accuracy in self.values("test_accuracy").items() if not self._learns(accuracy)]
+
+    def _learns(self, accuracy: float) -> bool:
+        return accuracy - self.chance >= LEARNS * (1 - self.chance)
 
     def estimate(self, column: str) -> Estimate | None:
         """Mean and interval of a column, with what runs count that failed; None if there is nothing to count."""

@@ -68,7 +68,7 @@ class Verdict:
     Args:
         case: the claim and its evidence.
         decision: what the seeds say.
-        reason: which of its rows only guess, and why the claim is open, or negligible.
+        reason: which of its rows and runs only guess, and why the claim is open, or negligible.
         p: two-sided p-value; None where the claim was not run.
         corrected: p, corrected for the other claims that the study tests.
     """
@@ -152,7 +152,7 @@ def _missing(case: Case, results: Mapping[str, Result]) -> str:
 
 def _idle(case: Case, results: Mapping[str, Result]) -> str:
     """Which rows only guess: who compares with them learns that they do, and nothing of the layers."""
-    return guessing([results[row].label for row in case.contrast.rows if results[row].idle])
+    return guessing([results[row] for row in case.contrast.rows], lambda result: result.label)
 
 
 def _small(found: Quantity) -> str:

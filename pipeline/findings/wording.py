@@ -1,7 +1,7 @@
 """Numbers and names as a reader wants them."""
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.findings.measured import Result, standing
 from pipeline.findings.stats import Estimate
@@ -46,9 +46,13 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(shown)
 
 
-def guessing(names: Sequence[str]) -> str:
-    """That rows recognize no more than a guess would."""
-    return f"{listed(names)} only guess{'es' * (len(names) == 1)}" if names else ""
+def guessing(results: Sequence[Result], name: Callable[[Result], str]) -> str:
+    """Which rows, and of others which share of their runs, recognize no more than a guess would."""
+    rows = [name(result) for result in results if result.idle]
+    some = [result for result in results if result.stuck and not result.idle]
+    runs = [f"{len(result.stuck)} of {len(result.runs)} runs of {name(result)}" for result in some]
+    one = len(rows) + sum(len(result.stuck) for result in some) == 1
+    return f"{listed([*rows, *runs])} only guess{'es' * one}" if rows or runs else ""
 
 
 def sentence(row: Row) -> str:

@@ -34,18 +34,26 @@ def resolve(content: Content) -> Content:
     """The content of params.yaml in which rows hold all that they inherit.
 
     Raises:
-        Fault: a base that does not exist, inherits from itself, holds what only a row may, or that no row takes.
+        Fault: a base that does not exist, inherits from itself or holds what only a row may.
     """
-    used: set[str] = set()
-    resolved = content | {
-        section: {name: _whole(content, f"{section}.{name}", row, used) for name, row in rows.items()}
+    return content | {
+        section: {name: _whole(content, f"{section}.{name}", row) for name, row in rows.items()}
         for section in SECTIONS
         if (rows := _mapping(content.get(section)))
     }
+
+
+def check_used(content: Content) -> None:
+    """Whether every base is inherited from, in content that is right otherwise.
+
+    Raises:
+        Fault: a base that no row takes.
+    """
+    rows = [(f"{section}.{name}", row) for section in SECTIONS for name, row in _mapping(content.get(section)).items()]
+    used = {place for where, row in rows for place, _ in _layers(content, where, row, set())}
     for name in _mapping(content.get("bases")):
         if f"bases.{name}" not in used:
             raise Fault(f"bases.{name}", "no row inherits from it")
-    return resolved
 
 
 def written(content: Content, resolved: Content, path: str) -> str:
@@ -59,13 +67,11 @@ def written(content: Content, resolved: Content, path: str) -> str:
     return path
 
 
-def _whole(content: Content, where: str, row: Any, used: set[str]) -> Any:
+def _whole(content: Content, where: str, row: Any) -> Any:
     if not isinstance(row, dict):
         return row  # which is complained of later
-    layers = list(_layers(content, where, row, set()))
-    used |= {place for place, _ in layers}
     whole: Content = {}
-    for place, layer in reversed(layers):
+    for place, layer in reversed(list(_layers(content, where, row, set()))):
         if place != where and (own := next((key for key in OWN if key in layer), None)):
             raise Fault(f"{place}.{own}", "each row writes it itself, because DVC reads it there")
         whole = over(whole, layer)
@@ -86,7 +92,10 @@ def _layers(
             raise Fault(f"{where}.{FROM}", f"{name} inherits from itself")
         if place not in seen:
             yield from _layers(content, place, base, seen, (*below, where))
-    study = _mapping(_mapping(content.get("studies")).get(str(layer.get("study"))))
+    studies, name = _mapping(content.get("studies")), layer.get("study")
+    if not below and isinstance(name, str) and studies and name not in studies:
+        raise Fault(f"{where}.study", f"no study '{name}'{nearest(name, studies)}")
+    study = _mapping(studies.get(str(name)))
     if not below and "rows" in study:
         yield from _layers(content, f"studies.{layer['study']}.rows", study["rows"], seen, (where,))
 

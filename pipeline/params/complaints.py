@@ -28,9 +28,9 @@ def complain(model: type[BaseModel], content: Any, error: ValidationError) -> Fa
     """
     # A misspelt key comes first: what is missing because of it would only mislead.
     problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     where, message = _describe(model, content, problems[0])
-    return Fault(where, message + more)
+    others = {_path(content, problem["loc"], problem["type"]) for problem in problems} - {where}  # not of each kind
+    return Fault(where, f"{message} (and {len(others)} more)" if others else message)
 
 
 def _describe(model: type[BaseModel], content: Any, problem: Any) -> tuple[str, str]:
@@ -50,6 +50,9 @@ def _describe(model: type[BaseModel], content: Any, problem: Any) -> tuple[str, 
         return where, f"{found} is no name; letters, digits, - and _ make one"
     if kind == "too_short":
         return where, f"found {found}; {context['min_length']} or more needed"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        keys = keys_at(model, loc)
+        return where, f"found {found}; keys are needed{f', such as {keys[0]}' if keys else ''}"
     wanted = one_line(problem["msg"]).removeprefix("Value error, ")
     return where, f"found {found}; {wanted[0].lower()}{wanted[1:]}"
 
@@ -133,7 +136,8 @@ def reference(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, s
         path = prefix + (field.alias or key)
         if get_origin(annotation) is dict:
             path, annotation = f"{path}.<name>", get_args(annotation)[1]
-        models = _models(annotation)
+        several = get_origin(annotation) is list
+        models = _models(get_args(annotation)[0] if several else annotation)
         if not models or field.description:
             choice = " | ".join(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ""
             meaning = field.description or "which kind"
@@ -141,4 +145,4 @@ def reference(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, s
             yield path, default, f"{meaning}: {choice}" if choice else meaning
         for option in models:
             kind = f"({'|'.join(_tags(option))})" if len(models) > 1 else ""
-            yield from reference(option, f"{path}{kind}.")
+            yield from reference(option, f"{path}{kind}.{'<n>.' * several}")

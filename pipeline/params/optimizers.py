@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.params.schema import Fraction, Model, Positive
 
@@ -79,6 +79,13 @@ class Step(Model):
     name: Literal["step"]
     milestones: list[Positive] = Field(min_length=1, description="epochs after which the rate falls")
     factor: float = Field(0.1, gt=0, lt=1, description="the rate is multiplied by this")
+
+    @field_validator("milestones")
+    @classmethod
+    def _rising(cls, values: list[int]) -> list[int]:
+        if values != sorted(set(values)):
+            raise ValueError("each once, in rising order")
+        return values
 
 
 Schedule = Annotated[NoSchedule | Plateau | Cosine | Step, Field(discriminator="name")]

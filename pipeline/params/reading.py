@@ -34,6 +34,7 @@ def read_params(path: Path = paths.PARAMS) -> Params:
         resolved = bases.resolve(content)
         params = _validated(_cited(resolved))
         references.check(params)
+        bases.check_used(content)
     except Fault as fault:
         place = bases.written(content, resolved, fault.path)
         heir = "" if place == fault.path else f" (inherited by {'.'.join(fault.path.split('.')[:2])})"

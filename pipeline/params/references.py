@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+from pipeline.errors import UserError
 from pipeline.params import contrasts, facts, limits, space, vocabulary
 from pipeline.params.complaints import Fault
 from pipeline.params.quantities import QUANTITIES, quantity, target_of
 from pipeline.params.rows import Row, TunedRow
-from pipeline.params.studies import Claim, Params, Study
+from pipeline.params.studies import Claim, Params
 from pipeline.text import nearest
 
 RESERVED = ("benchmarks", "index", "mlflow", "primer")
@@ -34,7 +35,7 @@ def check(params: Params) -> None:
             raise Fault(f"studies.{name}", f"reports/ has a '{name.lower()}' that is no study; another name is needed")
         if not params.of_study(name):
             raise Fault(f"studies.{name}", f"no row belongs to it; write one with 'study: {name}' or remove it")
-        _check_looks(f"studies.{name}.rows.seeds", params.studies[name])
+        _check_looks(name, params)
         for place, answer in enumerate(params.studies[name].answers):
             for part, text in answer.of.items():
                 _check_contrast(f"studies.{name}.answers.{place}.of.{part}", text, name, params, contrasts.parse_sum)
@@ -42,12 +43,14 @@ def check(params: Params) -> None:
         _check_claim(f"claims.{name}.tests", claim, params)
 
 
-def _check_looks(key: str, study: Study) -> None:
-    """Whether a study that is judged at given numbers of seeds has one of these."""
-    seeds = len(study.rows.get("seeds", []))
-    if study.looks and seeds and seeds not in study.looks:
-        looks = ", ".join(map(str, study.looks))
-        raise Fault(key, f"found {seeds}; the study is judged at {looks} seeds (looks), and at no other number")
+def _check_looks(study: str, params: Params) -> None:
+    """Whether the rows of a study that is judged at given numbers of seeds have one of these."""
+    looks = params.studies[study].looks
+    for name, row in params.of_study(study).items() if looks else ():
+        if (seeds := len(row.seeds)) not in looks:
+            key = f"{'rows' if name in params.rows else 'tuned'}.{name}.seeds"
+            known = ", ".join(map(str, looks))
+            raise Fault(key, f"found {seeds}; the study is judged at {known} seeds (looks), and at no other number")
 
 
 def _check_names(params: Params) -> None:
@@ -84,11 +87,15 @@ def _check_network(key: str, row: Row) -> None:
     from models import SentenceError
 
     try:
-        backbone, sentence = row.network()
-        with torch.device("meta"):  # nothing is allocated
-            backbone.check(sentence)
+        with vocabulary.of_words():
+            backbone, sentence = row.network()
+            with torch.device("meta"):  # nothing is allocated
+                backbone.check(sentence)
+            vocabulary.try_own(backbone, sentence)
     except SentenceError as error:
         raise Fault(f"{key}.{error.part}", vocabulary.complaint(error)) from None
+    except UserError as error:
+        raise Fault(key, str(error)) from None
 
 
 def _check_tuned(key: str, row: TunedRow, params: Params) -> None:
@@ -121,8 +128,12 @@ def _check_contrast(
         contrast = parse(text)
     except contrasts.ContrastError as error:
         raise Fault(path, str(error)) from None
-    if quantity(contrast.metric) is None:
+    found = quantity(contrast.metric)
+    if found is None:
         raise Fault(path, f"no metric '{contrast.metric}'{nearest(contrast.metric, QUANTITIES)}")
+    for constant in (part.constant for part in contrast.parts):
+        if found.scale == 100 and abs(constant) > 1:
+            raise Fault(path, f"found {abs(constant):g} beside an {contrast.metric}, which is a fraction, such as 0.02")
     targets = params.studies[study].targets
     if (target := target_of(contrast.metric)) and target not in targets:
         known = ", ".join(map(str, targets)) or "none"

@@ -25,9 +25,12 @@ class Answer(Model):
     @model_validator(mode="after")
     def _names_are_told(self) -> Answer:
         try:
-            told = {name for _, name, _, _ in Formatter().parse(self.says) if name is not None}
+            braces = [(name, spec or how) for _, name, spec, how in Formatter().parse(self.says) if name is not None]
         except ValueError as error:
             raise ValueError(f"says: {error}") from None
+        if formatted := [name for name, style in braces if style or name.isdigit()]:
+            raise ValueError(f"says: {{{formatted[0]}}} takes a name alone, with a letter; a report knows its digits")
+        told = {name for name, _ in braces}
         if told != self.of.keys():
             raise ValueError(f"says has {_braces(told)} and of has {_braces(self.of)}; each name in both")
         return self

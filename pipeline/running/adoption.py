@@ -105,9 +105,9 @@ def adopt(found: Iterable[Candidate]) -> None:
     """Takes runs over under the key of today's code; the old ones stay where they are."""
     for candidate in found:
         run = candidate.run
+        if store.sound(run.folder) is not None:  # trained meanwhile
+            continue
         with store.run_lock(run.folder):
-            if store.result(run.folder) is not None:  # trained meanwhile
-                continue
             for name in reversed(FILES):  # result.json comes last: a folder that has one is whole
                 if (candidate.folder / name).exists():
                     shutil.copyfile(candidate.folder / name, run.folder / name)

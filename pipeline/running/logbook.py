@@ -116,7 +116,7 @@ def unlogged_trials(tuning: str | None = None) -> list[LoggedTrial]:
     is_tuning = functools.cache(store.is_tuning)
     for path in sorted((paths.STORE / "trials").glob("*/logged.json")):
         entry = read_notes(path).get(tracking_place())
-        if entry and entry["state"] == "pending" and store.is_whole(path.parent):
+        if entry and entry["state"] == "pending" and (path.parent / "result.json").exists():
             about = entry["about"]
             if about["tuning"] == tuning or not is_tuning(about["study"], about["name"]):
                 with contextlib.suppress(TypeError, KeyError, ValidationError):  # of another version, see `_run`
@@ -151,7 +151,7 @@ def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
                 continue
             if entry["state"] == "logged":
                 runs.pop(identity, None)
-            elif identity not in runs and not is_training(*identity[:2]) and store.is_whole(path.parent):
+            elif identity not in runs and not is_training(*identity[:2]) and (path.parent / "result.json").exists():
                 noted = _run(about)
                 runs |= {identity: noted} if noted else {}
     return list(runs.values())

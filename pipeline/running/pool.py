@@ -22,6 +22,7 @@ from pipeline.running import cost, forkserver, store, workers
 from pipeline.running.logbook import LoggedRun, unlogged
 from pipeline.running.rows import Training, check_machine, outcome
 from pipeline.running.workers import Event, Events, Task
+from pipeline.text import one_line
 
 
 class Log(Protocol):
@@ -182,22 +183,28 @@ class _Watch:
             self._progress.step(folder, int(line["epoch"]), f"{who} val {line['val_accuracy']:.3f}")
             self._tracker.epoch(run, line | {"epoch_seconds": event.content["seconds"]})
         elif event.kind == "end":
-            result = store.result(folder)
+            reports = self._reports.pop(folder)
+            try:
+                result = store.result(folder)
+                if self._here and reports:
+                    cost.write(folder, run.row, reports, self._beside[folder])
+            except (UserError, OSError) as error:  # of a disk or a network; others may train for days yet
+                self._crashed(runs, one_line(error))
+                return
             # Of many rows, a line each is enough to watch; of a failed run the reason stays.
             self._progress.end(folder, f"{who}: {outcome(result)}", not self._several or result["status"] == "failed")
-            reports = self._reports.pop(folder)
-            if self._here and reports:
-                cost.write(folder, run.row, reports, self._beside[folder])
             for twin in runs:
                 self._tracker.end(twin)
             self._over(runs)
         else:
             self._reports.pop(folder, None)
-            why = workers.last_words(event)
-            self._progress.end(folder, f"{who}: crashed: {why}")
-            for twin in runs:
-                self._crashes[twin.name].append(f"seed {twin.seed}: {why}")
-            self._over(runs)
+            self._crashed(runs, workers.last_words(event))
+
+    def _crashed(self, runs: list[LoggedRun], why: str) -> None:
+        self._progress.end(runs[0].folder, f"{runs[0].title}: crashed: {why}")
+        for twin in runs:
+            self._crashes[twin.name].append(f"seed {twin.seed}: {why}")
+        self._over(runs)
 
     def _over(self, runs: list[LoggedRun]) -> None:
         for run in runs:
@@ -210,7 +217,10 @@ class _Watch:
             total = len(self._trainings[name].runs)
             self.problems[name] = f"{name}: {len(crashes)} of {total} runs crashed; the first: {crashes[0]}"
         else:
-            self._trainings[name].write()
+            try:
+                self._trainings[name].write()
+            except (UserError, OSError) as error:
+                self.problems[name] = f"{name}: not written: {one_line(error)}"
         self._free(name)
         if self._several:
             over, rows = sum(not left for left in self._left.values()), len(self._left)

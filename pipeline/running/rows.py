@@ -11,7 +11,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared
-from pipeline.params import planned
+from pipeline.params import planned, vocabulary
 from pipeline.params.rows import Row
 from pipeline.running import store
 from pipeline.running.logbook import LoggedRun
@@ -111,7 +111,7 @@ def check_fit(key: str, row: Row, info: prepared.Info) -> None:
     from models import SentenceError, build
 
     try:
-        with torch.device("meta"):
+        with vocabulary.of_words(), torch.device("meta"):
             build(*row.network(), info.shape, len(info.classes))
     except SentenceError as error:
         raise UserError(f"{key}.{error.part}: {error}") from None
@@ -128,6 +128,8 @@ def check_machine(key: str, row: Row) -> None:
     """
     if row.trainer.precision == "16-mixed" and not uses_gpu(row):
         raise UserError(f"{key}.trainer.precision: 16-mixed needs a GPU; a CPU knows 32-true and bf16-mixed")
+    if row.trainer.sync_batchnorm and not uses_gpu(row):
+        raise UserError(f"{key}.trainer.sync_batchnorm: needs GPUs; on a CPU each process normalizes its own share")
     if uses_gpu(row) and (found := len(gpus())) < row.trainer.devices:
         raise UserError(f"{key}.trainer: {row.trainer.devices} GPUs wanted, {found} found; accelerator: cpu needs none")
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -123,16 +123,21 @@ def stale(names: Sequence[str]) -> dict[str, Inputs]:
 
 
 @_patient
-def record(done: Mapping[str, Inputs]) -> list[str]:
+def record(done: Mapping[str, Inputs], locks: Mapping[str, str]) -> list[str]:
     """Writes the outputs of stages into DVC's cache and dvc.lock, as `dvc commit -f` does.
 
     Args:
         done: what they depended on, as `stale` gave it.
+        locks: of those who write these outputs, and what they do. They are not held while this waits for DVC, whose
+            stages wait for them.
 
     Returns:
         Stages that were not recorded, because they are gone or what they depend on has changed since.
     """
-    with _project() as project:
+    with ExitStack() as stack:
+        for name in sorted(locks):  # in one order, so that two do not wait for each other
+            stack.enter_context(store.held(name, locks[name]))
+        project = stack.enter_context(_project())
         stages = _stages(project, done)
         changed = [name for name in done if name not in stages or _inputs(stages[name]) != done[name]]
         recorded = [stage for name, stage in stages.items() if name not in changed]

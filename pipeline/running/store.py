@@ -5,10 +5,10 @@
     .store/diagnoses/<key>/      the measures of one run, see diagnosis.py
     .store/trials/<key>/         one trial of a tuning, see objective.py
     .store/optuna/               the trials of all tunings, see trials.py
-    .store/rows/<study>/<row>    whether the row's last training was completed
-    .store/tunings/<study>/<row> whether its last tuning was
-    .store/studies/<study>       whether the study's last diagnosis was completed
-    .store/reports/<study>       where the study's report is logged
+    .store/rows/<study>/<row>.json      whether the row's last training was completed
+    .store/tunings/<study>/<row>.json   whether its last tuning was
+    .store/studies/<study>.json  whether the study's last diagnosis was completed
+    .store/reports/<study>.json  where the study's report is logged
     .store/adoptions/<key>/      one run of other code, trained again, see adoption.py
     .store/tried/<row>/          a row's outputs with other values, see whatif.py
     .store/locks/                one writer each: rows, runs, tunings, diagnoses, DVC, MLflow, the index of reports
@@ -37,16 +37,10 @@ from pipeline import paths
 from pipeline.errors import UserError
 from pipeline.images import prepared
 from pipeline.params.rows import Row
-from pipeline.storage import Damaged, read_notes, read_sealed, set_aside, write_json
+from pipeline.storage import Damaged, digest, read_notes, read_sealed, set_aside, write_json
 
 SPEC = "spec.json"
 """Holds what `run_spec` gives of a run."""
-
-
-def digest(path: Path) -> str:
-    """MD5 of a file, as DVC writes it into dvc.lock."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def checked_data(dataset: str, digests: Mapping[str, str]) -> Path:
@@ -61,8 +55,8 @@ def checked_data(dataset: str, digests: Mapping[str, str]) -> Path:
     """
     folder = paths.prepared(dataset)
     found = prepared.digest(folder)
-    for row, digest in digests.items():
-        if digest != found:
+    for row, was in digests.items():
+        if was != found:
             hint = "run '.venv/bin/dvc repro', or check out the commit that it was trained at"
             raise UserError(f"{paths.shown(folder)}: not the images that {row} was trained on; {hint}")
     return folder

@@ -26,6 +26,7 @@ from pipeline.errors import UserError, of_the_disk
 from pipeline.params.rows import Row
 from pipeline.running import forkserver
 from pipeline.running.slots import Slots, gpus, kind, wanted_jobs
+from pipeline.training.devices import uses_gpu
 
 Report = Callable[[dict[str, Any]], None]
 """Takes what a worker says of its task while it works."""
@@ -130,7 +131,10 @@ def do_all(tasks: Iterable[Task | None], jobs: int | None = None) -> Events:
                 crew = crews[pipe]
                 try:
                     what, content = pipe.recv()
-                except (EOFError, ConnectionResetError):  # none of its processes is left
+                except (
+                    EOFError,
+                    OSError,
+                ):  # none of its processes is left; it may have ended in the middle of a message
                     del crews[pipe]
                     slots.give(crew.task.row, crew.places)
                     yield _end(crew)
@@ -189,6 +193,7 @@ def _start(task: Task, places: list[int]) -> _Crew:
         if kind(task.row) == "gpu":
             names = gpus()
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(names[place] for place in places)
+            environment["NVIDIA_TF32_OVERRIDE"] = "0"  # 32-true is float32, also in convolutions
         process = context.Process(target=_work, args=(task, rank, environment, send))
         process.start()
         processes.append(process)
@@ -223,6 +228,8 @@ def _work(task: Task, rank: int, environment: dict[str, str], pipe: Connection) 
         if rank > 0:
             task.work(Line(None))
             return  # the first one says when the run is over
+        if "CUDA_VISIBLE_DEVICES" in environment and not uses_gpu(task.row):  # `auto`, which would take the CPU here
+            raise UserError(f"CUDA_VISIBLE_DEVICES: {environment['CUDA_VISIBLE_DEVICES']}: no such GPU on this machine")
         sound(task.folder)
         with run_lock(task.folder):
             if result(task.folder) is None:

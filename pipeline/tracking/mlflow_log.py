@@ -10,6 +10,7 @@ import functools
 import os
 import queue
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -134,12 +135,13 @@ class _Going:
         names = sorted(line.keys() - {"epoch"}, key=lambda name: (not name.startswith("val_"), name))
         self.waiting |= {(name, step): Metric(name, float(line[name]), stamp, step) for name in names}
 
-    def fresh(self) -> list[Metric]:
-        """The metrics that wait, which do so no more, but for epochs that MLflow has."""
-        found = [metric for metric in self.waiting.values() if metric.step not in self.steps]
-        self.steps |= {metric.step for metric in found}
+    def send(self, client: MlflowClient, finals: Sequence[Metric] = (), tags: Sequence[RunTag] = ()) -> None:
+        """Sends the metrics that wait, but for epochs that MLflow has, and what else is to be known of the run. They
+        wait on where the server does not answer."""
+        fresh = [metric for metric in self.waiting.values() if metric.step not in self.steps]
+        batches.log(client, self.run_id, [*fresh, *finals], tags=tags)
+        self.steps |= {metric.step for metric in fresh}
         self.waiting.clear()
-        return found
 
 
 class MlflowLog:
@@ -186,8 +188,10 @@ class MlflowLog:
         self._open[run.key].take(line, stamp)
         before = time.monotonic()
         if before >= self._next:
-            for going in self._open.values():
-                batches.log(self.client, going.run_id, going.fresh())
+            for key, going in self._open.items():
+                # What fails of another run waits for that run's own next line.
+                with contextlib.nullcontext() if key == run.key else contextlib.suppress(Exception):
+                    going.send(self.client)
             now = time.monotonic()
             self._next = now + max(FLUSH_SECONDS, FLUSH_SHARE * (now - before))
 
@@ -221,7 +225,7 @@ class MlflowLog:
         of_model = model.model_id if model else None
         finals = [Metric(key, float(value), stamp, 0, model_id=of_model) for key, value in numbers.items()]
         tags = spent.machine | ({"reason": result["reason"]} if result["status"] == "failed" else {})
-        batches.log(self.client, going.run_id, going.fresh() + finals, tags=[RunTag(*tag) for tag in tags.items()])
+        going.send(self.client, finals, [RunTag(*tag) for tag in tags.items()])
         attachments.attach(going.place, run)
         if model:
             attachments.attach_network(self.client, self._writer, model, run)
@@ -234,7 +238,7 @@ class MlflowLog:
     def sweep(self, study: str, name: str, keep: set[str]) -> None:
         """Marks as killed what says that it is running and is not. The caller holds the lock of row `name`."""
         query = f"attributes.status = 'RUNNING' and tags.stage = 'train' and tags.home = '{labels.home()}'"
-        for found in self.client.search_runs([self._experiment(study)], query):
+        for found in batches.search(self.client, self._experiment(study), query):
             row, key = found.data.tags["row"], found.data.tags["key"]
             if key not in keep and (row == name or not store.is_training(study, row)):
                 self.client.set_terminated(found.info.run_id, "KILLED")
@@ -253,13 +257,13 @@ class MlflowLog:
     def close(self) -> None:
         """Marks the runs that were not ended."""
         for going in self._open.values():
-            batches.log(self.client, going.run_id, going.fresh())
+            going.send(self.client)
             self.client.set_terminated(going.run_id, "KILLED")
 
     def _find(self, run: LoggedRun) -> list[Run]:
         """The MLflow runs of a row with a run's key, newest first; other checkouts may log to the same server."""
         query = f"tags.key = '{run.key}' and tags.row = '{run.name}' and tags.home = '{labels.home()}'"
-        return list(self.client.search_runs([self._experiment(run.study)], query))
+        return batches.search(self.client, self._experiment(run.study), query)
 
     def _experiment(self, study: str) -> str:
         """The id of a study's experiment, which is made if it is not there."""

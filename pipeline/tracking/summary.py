@@ -125,7 +125,7 @@ def _current(client: MlflowClient, experiment: str, groups: Groups) -> list[Run]
     tag = group_colours.tag(results)
     keys = {(name, _key(result, run.seed)) for name, result in results.items() for run in result.runs}
     current = []
-    for run in _trained(client, experiment):
+    for run in batches.search(client, experiment, TRAINED):
         row, known = run.data.tags["row"], run.data.tags
         wanted = {"current": labels.NO}
         if (row, known["key"]) in keys:
@@ -140,16 +140,6 @@ def _current(client: MlflowClient, experiment: str, groups: Groups) -> list[Run]
 def _key(result: Result, seed: int) -> str:
     """The key of a row's run in the run store."""
     return store.run_key(store.run_spec(result.row, seed, result.spec["data"], result.spec["code"]))
-
-
-def _trained(client: MlflowClient, experiment: str) -> list[Run]:
-    """All runs of training, newest first."""
-    page = client.search_runs([experiment], TRAINED, max_results=1000)
-    runs = list(page)
-    while page.token:
-        page = client.search_runs([experiment], TRAINED, max_results=1000, page_token=page.token)
-        runs += page
-    return runs
 
 
 def _summary_run(client: MlflowClient, experiment: str, study: str) -> str:

@@ -27,7 +27,7 @@ def log(client: MlflowClient, experiment: str, trial: LoggedTrial, stamp: int) -
     child = _make_child(client, experiment, parent, trial, stamp)
     query = f"tags.`{PARENT}` = '{parent}'"
     places: dict[str, Run] = {}
-    for run in client.search_runs([experiment], query, max_results=1000):
+    for run in batches.search(client, experiment, query):
         if run.data.tags["trial"] == str(trial.place) and run.info.run_id != child:
             client.delete_run(run.info.run_id)
         else:

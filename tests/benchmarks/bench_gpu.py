@@ -31,7 +31,7 @@ class Sizes:
     Args:
         seeds: of a row, trained together.
         together: numbers of processes to try, up to `seeds`.
-        small, large: images of a slice of vgg2 and of vgg16.
+        small, large: images of a slice of vgg2 and of vgg16; all processes hold those of all slices on the device.
         script: images of a slice of the Lightning script, which is slow.
         batch: of vgg16.
         rounds: slices of each entrant and row.
@@ -43,7 +43,7 @@ class Sizes:
 
     seeds: int = 10
     together: tuple[int, ...] = (1, 2, 5, 10)
-    small: int = 2**16
+    small: int = 2**13
     large: int = 2**15
     script: int = 2**13
     batch: int = 512

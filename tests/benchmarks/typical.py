@@ -74,7 +74,7 @@ def train(row: dict[str, Any], data: Path, gate: Gate) -> None:
     workers = cores()
     loader = DataLoader(Pictures(subset, steps), spec.batch, shuffle=True, num_workers=workers, drop_last=True)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = pl.Trainer(max_epochs=-1, callbacks=[Slices(gate)], default_root_dir=folder)
+        trainer = pl.Trainer(max_epochs=-1, devices=1, callbacks=[Slices(gate)], default_root_dir=folder)
         trainer.fit(Network(spec, prepared.info(data)), loader)
 
 

@@ -83,6 +83,9 @@ def test_a_failed_run_that_decides_is_told(measure: Measure) -> None:
         study(Answer(says="{x}.", of={"x": "accuracy: a - c"})), measure({"a": HIGH, "c": (0.25,) * 5})
     )
     assert "(`c` only guesses)" in text
+    assert "points (not sure) (2 of 5 runs of `b` only guess)." in answers.answer(
+        study(told), measure({"a": HIGH, "b": (0.9, 0.25, 0.9, 0.25, 0.9), "c": (0.25,) * 5})
+    )
     idle = answers.answer(study(told), measure({"a": (0.25,) * 5, "b": (0.25, 0.25, 0.26, 0.25, 0.25)}))
     assert idle.startswith("It brings −0.20 ± 0.56 points (a guess beside a guess) (`a`, `b` only guess).")
 

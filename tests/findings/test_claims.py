@@ -298,6 +298,7 @@ def test_the_index_counts_what_was_run(
     for name in ("RUNS", "DIAGNOSIS", "REPORTS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     (tmp_path / "runs" / "quickstart" / "bn").mkdir(parents=True)
+    monkeypatch.setattr("sys.argv", ["claims"])
     claims.main()
     printed = capsys.readouterr()
     params = read_params()
@@ -319,6 +320,7 @@ def test_the_index_falls_back_on_reports(
     told |= {"name": "bn-replaces-dropout", "test": "accuracy: bn >= both"}
     edited = told | {"name": "both-worse-than-either"}
     write_json(tmp_path / "reports" / "quickstart" / "summary.json", summary | {"claims": [told, edited]})
+    monkeypatch.setattr("sys.argv", ["claims"])
     claims.main()
     first, *others, last = capsys.readouterr().out.splitlines()
     assert first.startswith("✗ contradicted quickstart")

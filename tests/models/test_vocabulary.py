@@ -13,6 +13,7 @@ from torch import nn
 from models import Sentence, WordError, build, vocabulary
 from pipeline import network, paths
 from pipeline.errors import UserError
+from pipeline.params import references
 from pipeline.params.rows import Row
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +101,47 @@ def test_a_file_of_words_that_cannot_be_used_is_named(
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=complaint):  # a row that says none of its words hears of it too
         make_row().network()
+
+
+OWN_LAYER = """
+from torch import nn
+from models import Dropout, Word
+
+class Noise(Dropout):
+    def noisy(self, x):
+        return {noisy}
+
+WORDS = {{"w": Word({word})}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("word", "noisy", "complaint"),
+    [
+        ("Noise, drops=True", "x", r"rows\.r: .*TypeError: "),
+        ("5", "x", r"rows\.r: a word of words/: TypeError: 'int' object is not callable"),
+        ("lambda place: Noise(place.rat), drops=True", "x", r"rows\.r: .*own/w\.py:9: AttributeError: "),
+        ("lambda place: nn.ReLU", "x", r"rows\.r: .*TypeError: .*not a Module subclass"),
+        (
+            "lambda place: Noise(place.rate), drops=True",
+            "x[:, :1]",
+            r"own/w\.py: 'w' turns 2×16×8×8 to 2×1×8×8; a word",
+        ),
+        ("lambda place: Noise(place.rate), drops=True", "x + y", r"own/w\.py:7: NameError: name 'y' is not defined"),
+        ("lambda place: Noise(place.rate)", "x", r"own/w\.py: 'w' is a dropout without a rate; say drops=True"),
+        ("lambda place: nn.BatchNorm2d(place.features)", "x", r"rows\.r: .*ValueError: expected 4D input"),
+    ],
+)
+def test_a_word_that_does_not_work_where_it_is_said_is_refused(
+    word: str, noisy: str, complaint: str, own_words: Callable[..., Path], make_row: Callable[..., Row]
+) -> None:
+    """Broken: a slip in a word would be a traceback, or end a launch of days in its workers; and a dropout without a
+    rate would train without noise and be compared as if it had some."""
+    own_words(w=OWN_LAYER.format(word=word, noisy=noisy))
+    row = make_row(each="conv w act", head="dense w act")
+    with pytest.raises(UserError, match=complaint) as caught:
+        references._check_network("rows.r", row)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

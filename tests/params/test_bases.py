@@ -83,7 +83,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a list": (content({"from": ["a"]}, a=PLAIN), "rows.r.from: found ['a']; names of bases with spaces"),
     "no mapping": (content({"from": "a"}, a=3), "bases.a: found 3; keys of a row are needed"),  # type: ignore[arg-type]
     "a study in a base": (content({"from": "a"}, a={"study": "s"}), "bases.a.study: each row writes it itself"),
-    "unused": (content(PLAIN, a=PLAIN), "bases.a: no row inherits from it"),
+    "unused": (content({**PLAIN, "batch": 2}, a=PLAIN), "bases.a: no row inherits from it"),
+    "unused since its row is none": (
+        content(PLAIN, a=PLAIN) | {"rows": {"r": None}},
+        "rows.r: found nothing; keys are needed, such as activation",
+    ),
+    "a misspelt study": (content({"study": "t", **PLAIN}), "rows.r.study: no study 't'; known: s"),
     "a misspelt key": (
         content({"from": "plain a"}, plain=PLAIN, a={"epoch": 3}),
         "bases.a.epoch: unknown key; did you mean 'epochs'? (and 1 more) (inherited by rows.r)",

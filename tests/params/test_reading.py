@@ -265,8 +265,31 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
         ["studies.t: no row belongs to it"],
     ),
     "seeds between two looks": (
-        lambda content: content["studies"]["s"].update(looks=[3, 5], rows={"seeds": [0, 1, 2, 3]}),
+        lambda content: (
+            content["studies"]["s"].update(looks=[3, 5], rows={"seeds": [0, 1, 2, 3]}),
+            [row.pop("seeds") for row in content["rows"].values()],
+        ),
         ["studies.s.rows.seeds: found 4; the study is judged at 3, 5 seeds"],
+    ),
+    "seeds of a row between two looks": (
+        lambda content: content["studies"]["s"].update(looks=[3, 5]),
+        ["rows.other.seeds: found 2; the study is judged at 3, 5 seeds"],
+    ),
+    "seeds of a study that are no list": (
+        lambda content: content["studies"]["s"].update(rows={"seeds": 3}) or content["rows"]["r"].pop("seeds"),
+        ["studies.s.rows.seeds: found 3"],
+    ),
+    "a name alone where keys are needed": (
+        row(schedule="cosine"),
+        ["rows.r.schedule: found 'cosine'; keys are needed"],
+    ),
+    "milestones in any order": (
+        row(schedule={"name": "step", "milestones": [9, 3]}),
+        ["rows.r.schedule.milestones: found [9, 3]; each once, in rising order"],
+    ),
+    "claim with a margin in points": (
+        claim({"s": "accuracy: r > other + 20"}),
+        ["claims.c.tests.s: found 20 beside an accuracy, which is a fraction, such as 0.02"],
     ),
     "a study by the name of the benchmarks": (
         lambda content: content["studies"].update(benchmarks={"title": "T", "question": "?"}),
@@ -321,6 +344,10 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
     "answer with half a brace": (
         answering("It adds {x.", x="accuracy: r - other"),
         ["studies.s.answers.0: ", "says: "],
+    ),
+    "answer with digits of its own": (
+        answering("It adds {x:.1f}.", x="accuracy: r - other"),
+        ["studies.s.answers.0: ", "says: {x} takes a name alone, with a letter; a report knows its digits"],
     ),
 }
 

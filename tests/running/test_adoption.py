@@ -62,6 +62,7 @@ def test_a_refactoring_is_adopted(wanted: list[LoggedRun], data: Path) -> None:
     assert [one.run for one in found] == wanted
     assert adoption.differences(adoption.samples(found), engine) == []
     assert [(task.row, task.seed) for task in engine.done] == [(wanted[0].row, 0)]  # both rows say and train the same
+    (wanted[1].folder / "result.json").write_text("{")  # a damaged one is none
     adoption.adopt(found)
     assert all(store.result(one.folder)["status"] == "finished" for one in wanted)
     assert adoption.candidates(wanted) == []

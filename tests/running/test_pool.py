@@ -167,6 +167,16 @@ def test_a_row_that_is_over_is_free(project: Path, make_row: Callable[..., Row])
     assert seen == [[True, True], [False, True]]
 
 
+def test_a_row_that_cannot_be_written_stops_no_other(project: Path, make_row: Callable[..., Row]) -> None:
+    """Broken: one answer of a disk or a file server would end all that trains beside it, for days."""
+    (project / "runs" / "s").mkdir(parents=True)
+    (project / "runs" / "s" / "first").write_text("in the way")
+    problems = train({"first": make_row(epochs=1), "second": make_row(epochs=2)}, InTurn())
+    assert list(problems) == ["first"]
+    assert problems["first"].startswith("first: not written: ")
+    assert (project / "runs" / "s" / "second" / "metrics.json").exists()
+
+
 def cut(content: bytes) -> bytes:
     return content[: len(content) // 2]
 

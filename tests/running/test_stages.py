@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import paths
-from pipeline.running import stages
+from pipeline.running import stages, store
 
 
 @pytest.fixture
@@ -29,18 +29,20 @@ def test_who_finds_a_stage_busy_waits(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Broken: a launch would end in an error where somebody's `dvc repro` is at one of its stages; after days of
-    training, before anything is recorded."""
+    training, before anything is recorded. Or both would wait for each other for ever."""
     busy = project / ".dvc" / "tmp" / "rwlock"
     other = {"pid": os.getppid(), "cmd": "dvc repro"}
     waits = []
 
     def over(seconds: float) -> None:
         waits.append(seconds)
+        assert not store.is_training("s", "copy")  # which that stage may be waiting for
         if len(waits) % 2 == 0:
             busy.unlink()
 
     monkeypatch.setattr(stages.time, "sleep", over)
-    for act in (lambda: stages.stale(["copy"]), lambda: stages.record(stages.stale(["copy"]))):
+    locks = {store.row_lock("s", "copy"): "training row copy"}
+    for act in (lambda: stages.stale(["copy"]), lambda: stages.record(stages.stale(["copy"]), locks)):
         busy.parent.mkdir(exist_ok=True)
         busy.write_text(json.dumps({"read": {}, "write": {str(project / "out"): other}}))
         act()

@@ -37,8 +37,8 @@ from pipeline.params.studies import Params
 from pipeline.running import cost, logbook, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.text import redact
-from pipeline.tracking import champion, group_colours, labels, mlflow_log, registry, tracker, views
-from pipeline.tracking.mlflow_log import MlflowLog, Work
+from pipeline.tracking import batches, champion, group_colours, labels, mlflow_log, registry, tracker, views
+from pipeline.tracking.mlflow_log import MlflowLog, Work, _Going
 from pipeline.training import results, run
 
 SENTENCES = {
@@ -147,6 +147,14 @@ def test_runs_compare_without_set_up(study: Study) -> None:
     assert both.data.params["backbone.widths"] == "4 8"
     assert "`dense bn act drop`" in tags["mlflow.note.content"]
     assert len({found.data.tags["mlflow.runColor"] for found in runs.values()}) == len(SENTENCES)
+
+
+def test_all_runs_are_found_page_by_page(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: of a study of more than a thousand runs or trials, those beyond would stay as they are for ever."""
+    query = "tags.stage = 'train'"
+    monkeypatch.setattr(batches, "MOST", 4)
+    found = batches.search(study.log.client, study.experiment, query)
+    assert len({one.info.run_id for one in found}) == len(found) == 2 * len(SENTENCES)
 
 
 def test_an_experiment_explains_itself(study: Study) -> None:
@@ -322,6 +330,25 @@ def test_what_cannot_be_logged_costs_itself_alone(study: Study, elsewhere: str) 
             log_pending()
     (found,) = MlflowClient(elsewhere).search_runs(["1"])
     assert found.data.tags["mlflow.runName"] == study.runs[0].title
+
+
+def test_what_a_server_does_not_take_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: an epoch during which a server was busy would be missing of its run for ever."""
+    going = _Going("id", None, [], set())
+    for epoch in (1, 2):
+        going.take({"epoch": epoch, "lr": 0.1}, 0)
+        monkeypatch.setattr(batches, "log", refuse)
+        with pytest.raises(ConnectionError):
+            going.send(MlflowClient())
+    sent: list[int] = []
+    monkeypatch.setattr(batches, "log", lambda client, run, metrics, tags: sent.extend(one.step for one in metrics))
+    going.send(MlflowClient())
+    going.send(MlflowClient())
+    assert sent == [1, 2]
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise ConnectionError
 
 
 def test_two_processes_log_a_run_once(study: Study, elsewhere: str) -> None:

@@ -30,6 +30,40 @@ def test_a_choice_survives_its_way_to_the_gpu(augmented: bool) -> None:
         assert torch.equal(back.crop(images), crop(images))
 
 
+def test_a_graph_reads_the_rate_in_force() -> None:
+    """Broken: a run that goes on with what a CPU has saved would crash at each start, or keep the rate at which it was
+    recorded, as would one of a torch whose schedules put other tensors in place of the old ones."""
+    weights = [torch.nn.Parameter(torch.ones(2))]
+    saved, optimizer = torch.optim.Adam(weights, 0.1), torch.optim.Adam(weights, torch.tensor(0.1), capturable=True)
+    weights[0].grad = torch.ones(2)
+    saved.step()
+    optimizer.load_state_dict(saved.state_dict())
+    (rate,) = captured.settle(optimizer, torch.device("cpu"))
+    (group,) = optimizer.param_groups
+    assert group["capturable"] and group["lr"] is rate and rate == torch.tensor(0.1)
+    for changed in (0.05, torch.tensor(0.05)):
+        rate.fill_(0.1)
+        group["lr"] = changed
+        captured.refill(optimizer, [rate])
+        assert group["lr"] is rate and rate == torch.tensor(0.05)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+def test_what_a_cpu_began_a_gpu_goes_on_with(
+    optimizer: str, data: Path, make_row: MakeRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a run that another machine began, or this one before a kill, would end in a crash at each start."""
+    monkeypatch.setattr(run, "SAVE_SECONDS", 0)
+    row = make_row(optimizer={"name": optimizer, "lr": 0.003}, schedule={"name": "plateau", "patience": 1})
+    state = tmp_path / "resume.ckpt"
+    run.fit(row, 0, data, state, lambda _: None)  # its last epoch is in no state
+    there = row.model_copy(update={"trainer": row.trainer.model_copy(update={"accelerator": "gpu"})})
+    epochs: list[float] = []
+    module, _, _ = run.fit(there, 0, data, state, lambda said: epochs.append(said["epoch"]["epoch"]))
+    assert (module.failure, epochs) == (None, [4])
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize(
     "changes",

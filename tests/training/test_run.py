@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -196,19 +197,31 @@ def test_distributed_training_equals_one_process(data: Path, make_row: MakeRow, 
     assert len(load_file(tmp_path / "two" / "logits.safetensors")["logits"]) == 33
 
 
+class Cut(workers.Task):
+    """Is killed within a message, of which the first four bytes say that it is a long one."""
+
+    def work(self, report: workers.Line) -> None:
+        assert report._pipe
+        os.write(report._pipe.fileno(), (100_000).to_bytes(4))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 @pytest.mark.usefixtures("worker_server")
 def test_a_crash_ends_one_run_and_says_why(data: Path, make_row: MakeRow, tmp_path: Path) -> None:
     """Broken: one broken run would take the others with it, or vanish without a word."""
-    good, bad = tmp_path / "good", tmp_path / "bad"
-    good.mkdir()
-    bad.mkdir()
-    tasks = [workers.Task(make_row(), 0, tmp_path / "absent", bad), workers.Task(make_row(), 1, data, good)]
+    tasks = [
+        workers.Task(make_row(), 0, tmp_path / "absent", tmp_path / "bad"),
+        Cut(make_row(), 1, data, tmp_path / "cut"),
+        workers.Task(make_row(), 2, data, tmp_path / "good"),
+    ]
+    for task in tasks:
+        task.folder.mkdir()
     events = list(workers.do_all(tasks, 2))
-    ends = {event.task.seed: event for event in events if event.kind in ("end", "crash")}
-    assert ends[0].kind == "crash"
+    ends = [next(event for event in reversed(events) if event.task.seed == seed) for seed in range(3)]
+    assert [event.kind for event in ends] == ["crash", "killed", "end"]
     assert "absent/fit.safetensors" in ends[0].content
-    assert ends[1].kind == "end"
-    assert (good / "result.json").exists()
+    assert "exit code -9 (killed; out of memory?)" in ends[1].content
+    assert (tmp_path / "good" / "result.json").exists()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
