@@ -22,7 +22,7 @@ from pipeline.findings.measured import Result, load_row
 from pipeline.findings.stats import Estimate
 from pipeline.findings.wording import interval
 from pipeline.images import prepared
-from pipeline.params import bases, references
+from pipeline.params import bases, references, space
 from pipeline.params.complaints import complain
 from pipeline.params.planned import PlannedStudy, read_study
 from pipeline.params.quantities import COLUMNS
@@ -39,6 +39,9 @@ USAGE = """usage: make try ROW=both SET=optimizer.lr=0.01, or SET='dropout=0.4 e
 
 KEPT = ("study", "dataset", "seeds", "published", "from")
 """What makes a row comparable with the one that it comes from, and what is no value of a run."""
+
+SAID = ("norm.", "dropout", "activation")
+"""Values that only some sentences read."""
 
 SHOWN = (
     ("validation accuracy, %", "final_val_accuracy", 1),
@@ -104,6 +107,9 @@ def changed(params: Params, name: str, words: str) -> Row:
         raise UserError(f"SET: {complain(Row, values, error)}") from None
     except UserError as error:
         raise UserError(f"SET: {str(error).removeprefix(f'rows.{name}.')}") from None
+    for key, _ in settings(words):
+        if key.startswith(SAID) and not space.has(row, key):
+            raise UserError(f"SET: {key}: no layer of {name} reads it, so nothing would change")
     return row
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from helping import Unlogged
 
 from pipeline import diagnose, paths, plan, report
 from pipeline.findings.measured import load
@@ -38,16 +39,6 @@ class Said(workers.Line):
 
     def ask(self, content: dict[str, Any]) -> bool:
         return False
-
-
-class Unlogged:
-    """Tells nobody."""
-
-    def begin(self, run: object) -> None: ...
-    def epoch(self, run: object, line: object) -> None: ...
-    def end(self, run: object) -> None: ...
-    def sweep(self, study: str, name: str, keep: object) -> None: ...
-    def trial(self, trial: object) -> None: ...
 
 
 def do_all(tasks: Iterable[workers.Task | None], jobs: int | None = None) -> workers.Events:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helping import free_port
 from test_pipeline import ROOT, Project
 
 from pipeline import serve
@@ -82,11 +83,6 @@ def listening() -> socket.socket:
     return socket.create_server(("127.0.0.1", 0))
 
 
-def free_port() -> str:
-    with listening() as taken:
-        return str(taken.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def project(outermost: None, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A launched study in a folder with spaces."""
@@ -102,7 +98,7 @@ def project(outermost: None, tmp_path_factory: pytest.TempPathFactory) -> Projec
 
 def test_the_ui_opens_in_a_folder_with_spaces(project: Project) -> None:
     """Broken: who keeps the project under a name of two words would see no run."""
-    port = free_port()
+    port = str(free_port())
     with running(project, "ui", f"PORT={port}"):
         assert b"<title>MLflow" in answer(f"http://127.0.0.1:{port}/")
         body = json.dumps({"experiment_ids": ["1"]}).encode()
@@ -112,7 +108,7 @@ def test_the_ui_opens_in_a_folder_with_spaces(project: Project) -> None:
 
 def test_the_champion_answers_in_a_folder_with_spaces(project: Project) -> None:
     """Broken: MLflow would not find its own server, or not the network."""
-    port = free_port()
+    port = str(free_port())
     with running(project, "serve", "STUDY=tiny", f"PORT={port}"):
         image = [[[[0.0] * 8] * 8]]
         said = json.loads(answer(f"http://127.0.0.1:{port}/invocations", json.dumps({"inputs": image}).encode()))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helping import free_port
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from written import write_params
@@ -282,9 +283,7 @@ class Server:
     """
 
     def __init__(self, project: Project, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.address = f"http://127.0.0.1:{self._port}"
         self._environment = project.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]

@@ -46,6 +46,7 @@ def test_what_is_printed_can_be_pasted() -> None:
         ("dropout=high", "SET: dropout: found 'high'"),
         ("seeds=[7]", "SET: seeds: is the same for both"),
         ("each='conv bm act'", "SET: each: "),
+        ("norm.groups=3", "SET: norm.groups: no layer of both reads it, so nothing would change"),
         ("dropout={", "SET: found 'dropout={'; usage:"),
         ("dropout=!!bool", "SET: found 'dropout=!!bool'; usage:"),
     ],

@@ -19,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.params import bases, references
 from pipeline.params.complaints import Fault, complain
 from pipeline.params.studies import Params
-from pipeline.text import one_line, show
+from pipeline.text import nearest, one_line, show
 
 
 def read_params(path: Path = paths.PARAMS) -> Params:
@@ -81,19 +81,26 @@ def _validated(content: dict[Any, Any]) -> Params:
 
 
 def _cited(content: dict[Any, Any]) -> dict[Any, Any]:
-    """The content with the words of `sources` where a row's publication or a claim names one of them."""
+    """The content with the words of `sources` where a row's publication or a claim names one of them.
+
+    Raises:
+        Fault: a single word that names none.
+    """
     sources = content.get("sources")
 
-    def cite(holder: Any) -> Any:
+    def cite(holder: Any, path: str) -> Any:
         if not isinstance(holder, dict) or not isinstance(sources, dict):
             return holder
         key = holder.get("source")
         source = sources.get(key) if isinstance(key, str) else None
+        if isinstance(key, str) and sources and source is None and len(key.split()) == 1:
+            raise Fault(f"{path}.source", f"no source '{key}'{nearest(key, sources)}")
         words = {"source": source.get("cite") if isinstance(source, dict) else source} if source else {}
-        return holder | words | ({"published": cite(holder["published"])} if "published" in holder else {})
+        inner = {"published": cite(holder["published"], f"{path}.published")} if "published" in holder else {}
+        return holder | words | inner
 
     cited = {
-        section: {key: cite(holder) for key, holder in content[section].items()}
+        section: {key: cite(holder, f"{section}.{key}") for key, holder in content[section].items()}
         for section in ("rows", "tuned", "claims")
         if isinstance(content.get(section), dict)
     }

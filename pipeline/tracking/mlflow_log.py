@@ -47,6 +47,13 @@ FLUSH_SHARE = 50
 """And this many times as far apart as it takes to send them, so that a slow server is asked less often."""
 
 
+AGAIN_SECONDS = 60.0
+"""A store that did not answer is asked again this much later at the earliest: each time may take seconds."""
+
+WHOLE = ("end", "trial", "summarize")
+"""Log all that there is of what they are about, also what was missed of it."""
+
+
 def connect() -> MlflowClient:
     """A client of the tracking store; the SQLite store is made once, under a lock."""
     uri = tracking_uri()
@@ -72,32 +79,45 @@ def serve(inbox: "queue.SimpleQueue[tuple[Any, ...]]", pipe: Connection) -> None
 
 
 class Work:
-    """Logs one thing after the other. What fails costs itself alone; a store that does not answer, all that follows."""
+    """Logs one thing after the other. What fails costs itself alone; a store that does not answer, all that comes until
+    it does again."""
 
     def __init__(self) -> None:
         self.away = False
+        self._again = 0.0
         self._log = MlflowLog()
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, str] = {}  # of what failed by itself, of which no more is logged
+        self._missed: dict[str, str] = {}  # of what came while the store was away
 
     def do(self, what: str, action: str, *arguments: Any) -> bool:
         """Whether it was done: a method of MlflowLog, for the sake of `what`, of which nothing failed before."""
+        if self.away and time.monotonic() >= self._again:
+            self._ask()
+        if self.away:
+            self._missed.setdefault(what, next(iter(self._missed.values())))
         if self.away or what in self._problems:
             return False
         problem = _attempt(getattr(self._log, action), *arguments)
         if problem:
-            self._problems[what] = problem
-            self.away = _attempt(self._log.ask) is not None
+            self._ask()
+            (self._missed if self.away else self._problems)[what] = problem
+        elif action in WHOLE:
+            self._missed.pop(what, None)
         return problem is None
+
+    def _ask(self) -> None:
+        self.away = _attempt(self._log.ask) is not None
+        self._again = time.monotonic() + AGAIN_SECONDS
 
     @property
     def problem(self) -> str | None:
         """What went wrong, in one line; None where nothing did."""
-        if not self._problems:
-            return None
-        (what, problem), *others = self._problems.items()
-        if self.away:
-            return list(self._problems.values())[-1]
-        return f"{what}: {problem}{f', and {len(others)} more' if others else ''}"
+        for problem in self._missed.values():
+            return problem
+        for what, problem in self._problems.items():
+            others = len(self._problems) - 1
+            return f"{what}: {problem}{f', and {others} more' if others else ''}"
+        return None
 
 
 def _attempt(action: Any, *arguments: Any) -> str | None:
@@ -185,6 +205,8 @@ class MlflowLog:
 
     def epoch(self, run: LoggedRun, line: dict[str, Any], stamp: int) -> None:
         """Takes a line of curves.csv, and now and then sends those that wait."""
+        if run.key not in self._open:  # the store was away when it began
+            self.begin(run)
         self._open[run.key].take(line, stamp)
         before = time.monotonic()
         if before >= self._next:

@@ -283,6 +283,13 @@ BROKEN: dict[str, tuple[Any, list[str]]] = {
         row(schedule="cosine"),
         ["rows.r.schedule: found 'cosine'; keys are needed"],
     ),
+    "a misspelt publication": (
+        lambda content: (
+            content.update(sources={"kim": "Kim 2020"}),
+            content["rows"]["r"].update(published={"accuracy": 0.5, "source": "kimm"}),
+        ),
+        ["rows.r.published.source: no source 'kimm'; did you mean 'kim'?"],
+    ),
     "milestones in any order": (
         row(schedule={"name": "step", "milestones": [9, 3]}),
         ["rows.r.schedule.milestones: found [9, 3]; each once, in rising order"],

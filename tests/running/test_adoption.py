@@ -1,35 +1,18 @@
 """Runs of older code stand for today's only when they come out the same again."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helping import InTurn
 
 from pipeline import paths
 from pipeline.params.rows import Row
 from pipeline.running import adoption, rows, store
 from pipeline.running.logbook import LoggedRun
-from pipeline.running.workers import Event, Events, Task
 from pipeline.storage import write_json
 from pipeline.training import run
-
-
-class Here:
-    """Does tasks in this process."""
-
-    here = True
-
-    def __init__(self) -> None:
-        self.done: list[Task] = []
-
-    def check(self, name: str, row: Row) -> None: ...
-
-    def do_all(self, tasks: Iterable[Task]) -> Events:
-        for task in tasks:
-            self.done.append(task)
-            task.work(lambda content: None)  # pyright: ignore[reportArgumentType]
-            yield Event(task, "end")
 
 
 @pytest.fixture
@@ -58,7 +41,7 @@ def store_old(wanted: list[LoggedRun], data: Path, code: str = "old", **changes:
 def test_a_refactoring_is_adopted(wanted: list[LoggedRun], data: Path) -> None:
     """Broken: code that moves would cost every trained network, or runs were adopted that nobody checked."""
     store_old(wanted, data)
-    found, engine = adoption.candidates(wanted), Here()
+    found, engine = adoption.candidates(wanted), InTurn()
     assert [one.run for one in found] == wanted
     assert adoption.differences(adoption.samples(found), engine) == []
     assert [(task.row, task.seed) for task in engine.done] == [(wanted[0].row, 0)]  # both rows say and train the same
@@ -73,7 +56,7 @@ def test_a_refactoring_is_adopted(wanted: list[LoggedRun], data: Path) -> None:
 def test_a_changed_constant_is_refused(wanted: list[LoggedRun], data: Path) -> None:
     """Broken: results of other code would pass for today's."""
     store_old(wanted, data, label_smoothing=0.1)
-    (problem, *others) = adoption.differences(adoption.candidates(wanted), Here())
+    (problem, *others) = adoption.differences(adoption.candidates(wanted), InTurn())
     assert len(others) == 3
     assert problem.startswith("a seed 0: result.json, curves.csv, logits.safetensors, weights.safetensors differ; test")
     assert "logits apart by up to 0." in problem

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from helping import InTurn, Unlogged
 
 from pipeline import paths
 from pipeline.errors import UserError
@@ -16,7 +17,7 @@ from pipeline.params.planned import PlannedRow
 from pipeline.params.rows import Row
 from pipeline.running import pool, rows, store
 from pipeline.running.logbook import LoggedRun
-from pipeline.running.workers import Event, Events, Task
+from pipeline.running.workers import Events, Task
 from pipeline.storage import write_json
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -34,6 +35,11 @@ NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has 
         pytest.param(
             {"trainer": {"precision": "16-mixed", "arithmetic": "native"}},
             "rows.r.trainer.precision: 16-mixed needs a GPU",
+            marks=NO_GPU,
+        ),
+        pytest.param(
+            {"trainer": {"accelerator": "auto", "devices": 2, "strategy": "ddp", "sync_batchnorm": True}},
+            "rows.r.trainer.sync_batchnorm: needs GPUs",
             marks=NO_GPU,
         ),
     ],
@@ -58,32 +64,6 @@ def test_failed_runs_are_named_in_the_summary() -> None:
     )
 
 
-class InTurn:
-    """An engine that does one task after the other in this process, and crashes where it is told to."""
-
-    here = True
-
-    def __init__(self, crashing: str = "") -> None:
-        self.crashing = crashing
-        self.done: list[Task] = []
-
-    def check(self, name: str, row: Row) -> None:
-        if name == "refused":
-            raise UserError("refused: not here")
-
-    def do_all(self, tasks: Iterable[Task]) -> Events:
-        for task in tasks:
-            self.done.append(task)
-            yield Event(task, "start")
-            if task.row.each == self.crashing:
-                yield Event(task, "crash", "out of luck")
-                continue
-            lines: list[dict[str, Any]] = []
-            task.work(lines.append)  # pyright: ignore[reportArgumentType]
-            yield from (Event(task, "report", line) for line in lines)
-            yield Event(task, "end")
-
-
 def train(rows: Mapping[str, Row], engine: pool.Engine) -> dict[str, str]:
     """Trains rows as planned, unlogged."""
     planned = {name: PlannedRow(row=row, code="c") for name, row in rows.items()}
@@ -97,18 +77,6 @@ def project(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
     monkeypatch.setattr(paths, "prepared", lambda dataset: data)
     return tmp_path
-
-
-class Unlogged:
-    """A log that nobody keeps."""
-
-    def begin(self, run: LoggedRun) -> None: ...
-
-    def epoch(self, run: LoggedRun, line: dict[str, Any]) -> None: ...
-
-    def end(self, run: LoggedRun) -> None: ...
-
-    def sweep(self, study: str, name: str, keep: set[str]) -> None: ...
 
 
 def test_rows_that_are_one_network_share_their_runs(project: Path, make_row: Callable[..., Row]) -> None:
@@ -219,7 +187,7 @@ def test_a_damaged_run_is_no_obstacle_to_others(
     """Broken: a cut file of one run would end the training of every other row of the project."""
     assert train({"a": make_row(epochs=1)}, InTurn()) == {}
     (folder,) = (project / "store" / "runs").iterdir()
-    for name in ("result.json", "logged.json"):
+    for name, lines in ("result.json", 0), ("logged.json", 1):  # of a damaged result, who logs it says so
         logged = rows.describe("a", make_row(epochs=1), "d", "c")[0]
         write_json(folder / "logged.json", {})
         LoggedRun(logged.study, "a", logged.row, 0, folder.name, "d", "c").mark("pending")
@@ -227,4 +195,4 @@ def test_a_damaged_run_is_no_obstacle_to_others(
         capsys.readouterr()
         assert train({"b": make_row(epochs=2)}, InTurn()) == {}
         named = [line for line in capsys.readouterr().err.splitlines() if f"{folder.name}/{name}: damaged" in line]
-        assert len(named) == 1
+        assert len(named) == lines

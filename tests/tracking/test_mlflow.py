@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import requests
 import torch
+from helping import free_port
 from mlflow import MlflowClient, artifacts
 from mlflow.entities import LoggedModelStatus, Run
 from playwright.sync_api import Error, Page, expect, sync_playwright
@@ -288,7 +289,7 @@ def test_checkouts_that_share_a_server_keep_their_own_runs(study: Study, monkeyp
 
 def test_a_server_that_is_away_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: who serves a network while the tracking server is away would read a traceback."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{_free_port()}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UserError, match=r"^http://127.0.0.1:\d+: "):
         serve.check_champion("s")
@@ -351,6 +352,23 @@ def refuse(*_: object, **__: object) -> None:
     raise ConnectionError
 
 
+def test_a_store_that_is_back_is_logged_to(study: Study, elsewhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a server that is away for a minute would show nothing more of a launch of days."""
+    monkeypatch.setattr(mlflow_log, "AGAIN_SECONDS", 0.0)
+    work, logged = Work(), study.runs[0]
+    with monkeypatch.context() as patch:
+        for method in ("ask", "begin"):
+            patch.setattr(MlflowLog, method, refuse)
+        assert not work.do("it", "begin", logged)
+        assert not work.do("other", "begin", study.runs[1])
+    assert work.do("it", "epoch", logged, {"epoch": 1, "lr": 0.1}, tracker.now())
+    assert work.problem == "ConnectionError"
+    assert work.do("it", "end", logged, tracker.now())
+    assert work.do("other", "end", study.runs[1], tracker.now())
+    assert work.problem is None
+    assert {one.info.status for one in MlflowClient(elsewhere).search_runs(["1"])} == {"FINISHED"}
+
+
 def test_two_processes_log_a_run_once(study: Study, elsewhere: str) -> None:
     """Broken: who logs what is pending, while a stage does, would have each run twice for a while, or for good."""
     for work in (Work(), Work()):
@@ -361,7 +379,7 @@ def test_two_processes_log_a_run_once(study: Study, elsewhere: str) -> None:
 
 def test_a_store_that_is_away_is_asked_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: every run of a study would wait for a server that is away."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{_free_port()}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     work = Work()
     assert not work.do("one", "end", study.runs[0], tracker.now())
     assert work.away
@@ -403,7 +421,7 @@ def test_a_report_does_not_wait_for_a_server_that_is_away(
     scheme: str, study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Broken: the report stage would wait for MLflow, fail with it, or forget to log."""
-    address = f"{scheme}://127.0.0.1:{_free_port()}"
+    address = f"{scheme}://127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setattr(tracker.Tracker, "_send", lambda *_: pytest.fail("a process was started"))
     with tracker.Tracker() as log:
@@ -418,7 +436,7 @@ def test_a_password_is_neither_shown_nor_kept(
     study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Broken: whoever sees a log, or gets a copy of the run store, could write to somebody's tracking server."""
-    port, logged = _free_port(), study.runs[0]
+    port, logged = free_port(), study.runs[0]
     for password in ("s3cr:t", "0ther"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{password}@127.0.0.1:{port}")
         assert logged not in logbook.unlogged([])  # what is logged to one of two stores is not to the other
@@ -523,12 +541,6 @@ def test_addresses_lose_their_passwords(text: str, shown: str) -> None:
     assert redact(text) == shown
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def served(study: Study) -> Iterator[tuple[str, str]]:
     """Addresses of the MLflow server and of the served champion, started side by side."""
@@ -538,8 +550,8 @@ def served(study: Study) -> Iterator[tuple[str, str]]:
         "MLFLOW_DISABLE_TELEMETRY": "true",  # as `make ui` says; the UI would ask other addresses
     }
     commands = {
-        _free_port(): ["server", "--workers", "1", "--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"]],
-        _free_port(): ["models", "serve", "-m", "models:/s@champion", "--env-manager", "local"],
+        free_port(): ["server", "--workers", "1", "--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"]],
+        free_port(): ["models", "serve", "-m", "models:/s@champion", "--env-manager", "local"],
     }
     processes = [
         subprocess.Popen(
