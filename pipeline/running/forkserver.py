@@ -14,6 +14,7 @@ from pipeline import arithmetic
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # one thread each
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # the workspace that deterministic cuBLAS kernels need
+    "NVIDIA_TF32_OVERRIDE": "0",  # 32-true is float32, also in a GPU's convolutions
     # glibc returns each freed activation to the system, which hands it out again page by page, filled with zeros:
     # 3 to 15 % of a step on a CPU. Keeping what was freed, in huge pages, changes no number; other C libraries
     # do not read this.

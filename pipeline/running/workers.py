@@ -193,7 +193,6 @@ def _start(task: Task, places: list[int]) -> _Crew:
         if kind(task.row) == "gpu":
             names = gpus()
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(names[place] for place in places)
-            environment["NVIDIA_TF32_OVERRIDE"] = "0"  # 32-true is float32, also in convolutions
         process = context.Process(target=_work, args=(task, rank, environment, send))
         process.start()
         processes.append(process)

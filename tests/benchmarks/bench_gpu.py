@@ -7,7 +7,6 @@ those of the run alone, because it is the run alone. `--cpu` goes through all of
 """
 
 import argparse
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +135,6 @@ def main() -> None:
     if not tiny and not torch.cuda.is_available():
         raise SystemExit("error: no GPU here; --cpu goes through the benchmark in small")
     sizes, device = (TINY, {"accelerator": "cpu"}) if tiny else (Sizes(), {"accelerator": "gpu"})
-    os.environ |= forkserver.ENVIRONMENT
     text = ["# Benchmark of the GPU, by `make bench-gpu`", "", *hardware.header(), ""]
     text += [*small_network(sizes, device), "", *large_network(sizes, device)]
     page = "\n".join(text) + "\n"
