@@ -136,7 +136,9 @@ def narrow(target: Path, wanted: seed_table.Table) -> list[str]:
     params = yaml.load(git("show", f"HEAD:{paths.PARAMS.name}"))
     kinds = {row: "rows" if row in params["rows"] else "tuned" for row in wanted}
     for row, runs in wanted.items():
-        params[kinds[row]][row]["seeds"] = list(runs)
+        entry = params[kinds[row]][row]
+        entry["seeds"] = list(runs)
+        params["studies"][entry["study"]].pop("looks", None)  # which judge claims, and refuse other numbers of seeds
     with file.open("w", encoding="utf-8") as stream:
         yaml.dump(params, stream)
     return [train_stage(row, kinds[row] == "tuned") for row in wanted]

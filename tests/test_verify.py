@@ -21,6 +21,7 @@ from pipeline.findings.measured import Run
 from pipeline.findings.seed_table import Table
 from pipeline.images import prepared
 from pipeline.params.planned import PlannedStudy
+from pipeline.params.reading import read_params
 from pipeline.params.rows import Row
 from pipeline.params.studies import Study
 from pipeline.running import environment
@@ -182,6 +183,14 @@ def test_verification_needs_a_committed_table(monkeypatch: Patch) -> None:
     monkeypatch.setattr("sys.argv", ["verify", "no-such-study"])
     with pytest.raises(SystemExit, match=message):
         verify.main()
+
+
+def test_a_part_of_a_study_that_has_looks_can_be_planned(tmp_path: Path) -> None:
+    """Broken: one seed of a study that is judged at three could not be checked."""
+    params = read_params()
+    row = next(name for name, row in params.rows.items() if params.studies[row.study].looks)
+    assert verify.narrow(tmp_path, {row: {7: Run(7, None, {})}}) == [f"train@{row}"]
+    assert read_params(tmp_path / "params.yaml").rows[row].seeds == [7]
 
 
 def test_a_part_of_a_study_is_told_by_rows_and_seeds() -> None:
