@@ -11,7 +11,6 @@ pipeline.launch, which trains and reports. A kill loses nothing: the same comman
 
 import argparse
 import itertools
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from pipeline.params.reading import read_params
 from pipeline.params.rows import TunedRow
 from pipeline.params.studies import Params
 from pipeline.running import cost, slots, store
+from pipeline.storage import draft_of
 from pipeline.text import nearest
 
 WHAT = "Adds seeds to a study until every claim is decided; without --go it only says what the next look would cost."
@@ -150,11 +150,11 @@ def add_seeds(path: Path, study: str, seeds: Sequence[int]) -> None:
     """Appends seeds to those of a study's rows, as DVC would write it; comments stay."""
     from dvc.utils.serialize import modify_yaml
 
-    draft = path.with_name(f".{path.name}")  # DVC would leave half a file where it is killed
-    shutil.copyfile(path, draft)
-    with modify_yaml(str(draft)) as content:
-        content["studies"][study]["rows"]["seeds"].extend(seeds)
-    draft.replace(path)
+    with draft_of(path) as draft:  # DVC by itself would leave half a file where it is killed
+        draft.write(path.read_bytes())
+        draft.flush()
+        with modify_yaml(draft.name) as content:
+            content["studies"][study]["rows"]["seeds"].extend(seeds)
 
 
 @command

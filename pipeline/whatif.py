@@ -92,7 +92,8 @@ def changed(params: Params, name: str, words: str) -> Row:
         UserError: a key or value that a row cannot have.
     """
     values: dict[Any, Any] = params.rows[name].model_dump()
-    for key, value in settings(words):
+    pairs = settings(words)
+    for key, value in pairs:
         first = key.partition(".")[0]
         if first in KEPT:
             raise UserError(f"SET: {first}: is the same for both that are compared; write another row instead")
@@ -107,7 +108,7 @@ def changed(params: Params, name: str, words: str) -> Row:
         raise UserError(f"SET: {complain(Row, values, error)}") from None
     except UserError as error:
         raise UserError(f"SET: {str(error).removeprefix(f'rows.{name}.')}") from None
-    for key, _ in settings(words):
+    for key, _ in pairs:
         if key.startswith(SAID) and not space.has(row, key):
             raise UserError(f"SET: {key}: no layer of {name} reads it, so nothing would change")
     return row

@@ -95,7 +95,8 @@ class Work:
             self._ask()
         if self.away:
             self._missed.setdefault(what, next(iter(self._missed.values())))
-        if self.away or what in self._problems:
+            return False
+        if what in self._problems:
             return False
         problem = _attempt(getattr(self._log, action), *arguments)
         if problem:
@@ -112,12 +113,12 @@ class Work:
     @property
     def problem(self) -> str | None:
         """What went wrong, in one line; None where nothing did."""
-        for problem in self._missed.values():
-            return problem
-        for what, problem in self._problems.items():
-            others = len(self._problems) - 1
-            return f"{what}: {problem}{f', and {others} more' if others else ''}"
-        return None
+        if self._missed:
+            return next(iter(self._missed.values()))
+        if not self._problems:
+            return None
+        (what, problem), *others = self._problems.items()
+        return f"{what}: {problem}{f', and {len(others)} more' if others else ''}"
 
 
 def _attempt(action: Any, *arguments: Any) -> str | None:
