@@ -16,7 +16,7 @@ $(foreach word,IMAGES LIKE NAME ROWS SEEDS SIZE ROW SET FILE JOBS,\
     $(if $(filter command,$(origin $(word))),,$(eval $(word) :=)))
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-17s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## Make .venv from requirements.lock, hashes checked
 

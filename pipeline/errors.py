@@ -36,10 +36,13 @@ def positive(word: str) -> int:
 
 def command(main: Callable[P, None]) -> Callable[P, None]:
     """Decorates a stage's main function: a UserError, and what a disk refuses, becomes one line on stderr and exit
-    status 1; who reads no further, such as `head`, ends it in silence."""
+    status 1; who reads no further, such as `head`, ends it in silence. Where no argparse answers `--help`, the module's
+    docstring does."""
 
     @functools.wraps(main)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        if "argparse" not in main.__globals__ and {"-h", "--help"}.intersection(sys.argv[1:]):
+            sys.exit(print(main.__globals__["__doc__"]))
         try:
             main(*args, **kwargs)
             sys.stdout.flush()

@@ -41,6 +41,8 @@ from pipeline.running.slots import fitting
 from pipeline.storage import write_atomically
 from pipeline.text import console, nearest, printable
 
+WHAT = "Adds a study like another on your own images to params.yaml, trains it, and names its best row."
+
 SMALL, LARGE = 32, 64
 """Sides to which images are brought that are not all of one small size: LARGE where most are that large."""
 
@@ -82,13 +84,15 @@ def main() -> None:
 
 def parse(words: list[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.new", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.new", description=WHAT, allow_abbrev=False)
     parser.add_argument("images", help="a folder or archive of <class>/*, or of train/<class>/* and test/<class>/*")
     parser.add_argument("--like", default="quickstart", help="the study whose rows are taken")
     parser.add_argument("--name", help="of the study and its data set; else that of the images")
     parser.add_argument("--rows", help="those of the study's rows that are wanted; else all")
     parser.add_argument("--seeds", type=positive, default=5, help="how many (default: %(default)s)")
-    parser.add_argument("--size", type=positive, help=f"pixels; else their own up to {LARGE}, or {SMALL} or {LARGE}")
+    parser.add_argument(
+        "--size", type=positive, help=f"pixels of a side; else that of all, up to {LARGE}, or {SMALL} or {LARGE}"
+    )
     return parser.parse_args(words)
 
 

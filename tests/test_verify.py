@@ -79,6 +79,17 @@ def test_another_arithmetic_is_consistent(
     assert found.reason.startswith("differences are centred on zero; the first: ")
 
 
+def test_a_number_that_was_changed_is_another_result(committed: Table) -> None:
+    """Broken: accuracies that somebody has raised alike would pass for another processor's."""
+    raised = {
+        seed: replace(run, numbers=run.numbers | {"test_accuracy": run.numbers["test_accuracy"] + 0.05})
+        for seed, run in committed["row"].items()
+    }
+    found = compared(committed, {"row": raised})
+    assert found.level is Level.DIFFERENT
+    assert found.reason.startswith("runs begin with the same digits and do not end so: test_accuracy of seed 0: ")
+
+
 def other_stream(patch: Patch) -> None:
     derive = streams.derive
     patch.setattr(streams, "derive", lambda seed, purpose, *index: derive(seed + 1000, purpose, *index))

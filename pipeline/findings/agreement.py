@@ -2,7 +2,8 @@
 
 Same bytes on the same machine are the rule. Another processor rounds otherwise, and within an epoch roundings grow
 until a run is another one of the same kind. What must hold then: runs of one seed begin alike, because they begin with
-the same weights, images and masks; and the differences that roundings make have no direction.
+the same weights, images and masks; and the differences that roundings make have no direction. Where they begin with
+the same digits nothing was rounded otherwise, and all numbers must come back.
 """
 
 import math
@@ -76,7 +77,7 @@ def _row(row: str, old: dict[int, Run], new: dict[int, Run], same_bytes: bool, t
     if not apart:
         exact = all(old[seed].numbers == new[seed].numbers for seed in old)
         return Agreement(row, Level.EQUAL, "all numbers to the last digit" if exact else f"within {ROUNDING:g}")
-    problem = next(_problems(old, new, tests), None)
+    problem = next(_problems(old, new, tests, apart[0]), None)
     if problem:
         return Agreement(row, Level.DIFFERENT, problem)
     return Agreement(row, Level.CONSISTENT, f"differences are centred on zero; the first: {apart[0]}")
@@ -103,8 +104,13 @@ def _listed(names: Iterable[object]) -> str:
     return ", ".join(map(str, names))
 
 
-def _problems(old: dict[int, Run], new: dict[int, Run], tests: int) -> Iterator[str]:
-    """What roundings do not explain."""
+def _problems(old: dict[int, Run], new: dict[int, Run], tests: int, first: str) -> Iterator[str]:
+    """What roundings do not explain.
+
+    Args:
+        tests: that all rows together are put to.
+        first: of the numbers that differ.
+    """
     seeds = [seed for seed in old if old[seed].failure is None]
     if len(seeds) < FEWEST:
         yield f"numbers differ, and {len(seeds)} finished seeds are too few to say by how much they may"
@@ -114,6 +120,9 @@ def _problems(old: dict[int, Run], new: dict[int, Run], tests: int) -> Iterator[
         for column in CENTRED
         if all(column in old[seed].numbers for seed in seeds)
     }
+    begun = [pair for column in START for pair in pairs.get(column, [])]
+    if begun and all(before == after for before, after in begun):
+        yield f"runs begin with the same digits and do not end so: {first}"
     for column in filter(pairs.__contains__, START):
         if (share := _unlikeness(pairs[column])) > ALIKE:
             yield f"runs begin otherwise: {column} is {share:.2g} as far from that of its seed as from that of others"

@@ -1,4 +1,4 @@
-"""A study's answer to its own question, in at most three sentences: what reports, index, MLflow and terminal say.
+"""A study's answer to its own question, in at most four sentences: what reports, index, MLflow and terminal say.
 
 First what batch normalization and dropout add, where rows with neither, either and both are there, and what the study's
 `answers` in params.yaml tell; then, as long as there is room, which rows may be the best. A number that is not
@@ -19,15 +19,15 @@ from pipeline.params.contrasts import Sum, parse_sum
 from pipeline.params.quantities import ACCURACY, Quantity, quantity
 from pipeline.params.studies import Study
 
-MOST = 3
+MOST = 4
 """Sentences of an answer."""
 
 NOTE = (
     "± is half of the 95 % interval of this number alone. A number without a mark is surely not zero, at 5 % for all"
-    " numbers of the answer and all looks at the study together, which asks for more than that interval; not sure:"
-    " chance alone may have made it; too little to matter: surely less than half a point, or what else the claims call"
-    " negligible; a guess beside a guess: none of its rows recognizes more than a guess would, so nothing is known of"
-    " it. In 95 % of such studies the best row is among those that may be the best."
+    " numbers of the answer together, of which each planned look at the study has its share; this asks for more"
+    " than that interval; not sure: chance alone may have made it; too little to matter: surely less than half a point,"
+    " or what else the claims call negligible; a guess beside a guess: none of its rows recognizes more than a guess"
+    " would, so nothing is known of it. In 95 % of such studies the best row is among those that may be the best."
 )
 
 
@@ -134,9 +134,11 @@ def _tell(sentences: Sequence[Sentence], alpha: float) -> list[str]:
             name: _shown(one, str(next(words).word[0])) if one.evidence else NONE
             for name, one in sentence.numbers.items()
         }
-        rows = {row.name: row for one in sentence.numbers.values() for row in one.rows}
-        guessed = all(one.quantity.of_failed for one in sentence.numbers.values())
-        told.append(_remarked(sentence.says.format(**shown), list(rows.values()), guessed))
+        telling = [one for one in sentence.numbers.values() if not one.quantity.tells_failure]
+        rows = {row.name: row for one in telling for row in one.rows}
+        ways = {one.quantity.counts_as for one in telling}
+        counted = ways.pop() if len(ways) == 1 else ""
+        told.append(_remarked(sentence.says.format(**shown), list(rows.values()), counted))
     return told
 
 
@@ -147,7 +149,8 @@ GUESSES = " (a guess beside a guess)"
 
 def _shown(one: Number, word: str) -> str:
     assert one.evidence
-    doubt = GUESSES if all(row.idle for row in one.rows) else DOUBTS.get(Decision(word), "")
+    guess = not one.quantity.tells_failure and not any(row.learns for row in one.rows)
+    doubt = GUESSES if guess else DOUBTS.get(Decision(word), "")
     return measure(one.evidence.estimate, one.quantity) + doubt
 
 
@@ -161,13 +164,13 @@ def measure(found: Estimate, unit: Quantity) -> str:
     return f"{number(found.mean, digits, unit.scale)}{spread} {unit.unit}".rstrip()
 
 
-def _remarked(text: str, rows: Sequence[Result], guessed: bool = True) -> str:
-    """A sentence with what is to be known of its rows: runs that failed, and those that only guess."""
-    failed = [f"of `{row.name}` {len(row.failures)} of {len(row.runs)} runs" for row in rows if row.failures]
+def _remarked(text: str, rows: Sequence[Result], counted: str = ACCURACY.counts_as) -> str:
+    """A sentence with what is to be known of its rows: runs that failed and count as something, and that only guess."""
+    failed = [f"{len(row.failures)} of {len(row.runs)} runs of `{row.name}`" for row in rows if row.failures]
     idle = guessing(rows, lambda row: f"`{row.name}`")
     remarks = []
     if failed:
-        remarks.append(f"{listed(failed)} failed{' and count as guesses' * guessed}")
+        remarks.append(f"{listed(failed)} failed{f', counted as {counted}' if counted else ''}")
     if idle:
         remarks.append(idle)
     return f"{text.removesuffix('.')} ({'; '.join(remarks)})." if remarks else text

@@ -141,10 +141,8 @@ def compare(parts: Sequence[Sample], steps: Sequence[Sample] = (), matters: floa
         matters: the smallest difference that does; None for a claim that names its margin itself.
     """
     for_all = np.max([part.over() for part in parts], axis=0)
-    turns = [step.below(-(matters or 0.0)) for step in steps]
-    against = _any([*(part.below() for part in parts), *turns])
-    if turns:
-        for_all = np.where(_any(turns) <= ALPHA / 2, 1.0, for_all)
+    against = _any([*(part.below() for part in parts), *_turns(steps, matters)])
+    for_all = np.where(turned(steps, matters), 1.0, for_all)
     negligible = None
     if matters is not None:
         low = [part.over(-matters) for part in (*parts, *steps)]
@@ -152,6 +150,16 @@ def compare(parts: Sequence[Sample], steps: Sequence[Sample] = (), matters: floa
         negligible = np.minimum(1.0, 2 * np.maximum(*ends))
     direction = np.minimum(1.0, 2 * np.minimum(for_all, against))
     return Comparison(direction, np.where(for_all <= against, 1, -1), negligible)
+
+
+def turned(steps: Sequence[Sample], matters: float | None) -> NDArray[np.bool_]:
+    """Whether a trend surely turns round in any of its steps, S; `steps` and `matters` are those of `compare`."""
+    return _any(_turns(steps, matters)) <= ALPHA / 2 if steps else np.array(False)
+
+
+def _turns(steps: Sequence[Sample], matters: float | None) -> list[Numbers]:
+    """One-sided p-values for each step's going the other way by more than what matters."""
+    return [step.below(-(matters or 0.0)) for step in steps]
 
 
 def _any(p: Sequence[Numbers]) -> Numbers:

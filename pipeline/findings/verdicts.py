@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.findings import power
-from pipeline.findings.decisions import Comparison, Decision, compare, decide, level
+from pipeline.findings.decisions import Comparison, Decision, compare, decide, holm, level, turned
 from pipeline.findings.evidence import Evidence, gather
 from pipeline.findings.measured import Result, load_available
 from pipeline.findings.stats import Estimate, mean_interval
@@ -55,6 +55,14 @@ class Case:
         return -part.constant - (self.quantity.matters if self.contrast.tolerant else 0.0)
 
     @property
+    def turn(self) -> int | None:
+        """The step in which a trend that rises surely turns round, which keeps it from being supported, if one does."""
+        rises = all(part.estimate.mean >= 0 for part in self.evidence)
+        if not rises or not turned([step.sample for step in self.steps], self.matters):
+            return None
+        return min(range(len(self.steps)), key=lambda place: self.steps[place].estimate.mean)
+
+    @property
     def matters(self) -> float | None:
         """The smallest difference that does; None where the claim names its margin itself."""
         margin = self.contrast.tolerant or any(part.constant for part in self.contrast.parts)
@@ -79,6 +87,14 @@ class Verdict:
     p: float | None = None
     corrected: float | None = None
 
+    @property
+    def grounds(self) -> Sequence[Evidence]:
+        """What it stands on: all parts of the claim, or the step in which a trend turns round."""
+        case = self.case
+        if self.decision is Decision.CONTRADICTED and case.turn is not None:
+            return (case.steps[case.turn],)
+        return case.evidence
+
 
 def judge(claims: Claims, results: Mapping[str, Result], looks: Sequence[int] = ()) -> list[Verdict]:
     """Verdicts on all claims of a study, corrected for how many of them were run (Holm).
@@ -93,17 +109,21 @@ def judge(claims: Claims, results: Mapping[str, Result], looks: Sequence[int] = 
     run = [case for case in cases if case.evidence]
     if not run:
         return [Verdict(case, Decision.NOT_RUN, _missing(case, results)) for case in cases]
-    decisions = decide([_compared(case) for case in run], alpha)
-    step = alpha / max(1, sum(found.corrected[0] > alpha for found in decisions))  # Holm's next one
+    compared = [_compared(case) for case in run]
+    decisions = decide(compared, alpha)
+    step = alpha / max(1, (holm([one.direction[0] for one in compared]) > alpha).sum())  # Holm's next one
     verdicts = {}
     for case, found in zip(run, decisions, strict=True):
-        decision, p = Decision(str(found.word[0])), float(found.p[0])
-        reason = _needed(case, step, looks) if decision is Decision.UNDECIDED else ""
-        if decision is Decision.UNDECIDED and p <= alpha:
-            reason = f"sure by itself, but not as one of {len(run)} claims; {reason}"
-        if decision is Decision.NEGLIGIBLE:
-            reason = _small(case.quantity)
-        told = "; ".join(filter(None, [_idle(case, results), reason]))
+        decision, p, reasons = Decision(str(found.word[0])), float(found.p[0]), [_idle(case, results)]
+        match decision:
+            case Decision.UNDECIDED:
+                alone = f"sure by itself, but not as one of {len(run)} claims" if p <= alpha else ""
+                reasons += [alone, _needed(case, step, looks)]
+            case Decision.NEGLIGIBLE:
+                reasons.append(_small(case.quantity))
+            case Decision.CONTRADICTED:
+                reasons.append(_turning(case))
+        told = "; ".join(filter(None, reasons))
         verdicts[case.name] = Verdict(case, decision, told, p, float(found.corrected[0]))
     return [verdicts.get(case.name) or Verdict(case, Decision.NOT_RUN, _missing(case, results)) for case in cases]
 
@@ -152,7 +172,17 @@ def _missing(case: Case, results: Mapping[str, Result]) -> str:
 
 def _idle(case: Case, results: Mapping[str, Result]) -> str:
     """Which rows only guess: who compares with them learns that they do, and nothing of the layers."""
-    return guessing([results[row] for row in case.contrast.rows], lambda result: result.label)
+    if case.quantity.tells_failure:
+        return ""
+    return guessing([results[row] for row in case.contrast.rows], lambda result: f"`{result.label}`")
+
+
+def _turning(case: Case) -> str:
+    """Where a trend turns round, if it does."""
+    if case.turn is None:
+        return ""
+    rows = [f"`{row}`" for row in case.contrast.steps[case.turn].weights][::-1]
+    return f"it turns round between {' and '.join(rows)}"
 
 
 def _small(found: Quantity) -> str:
@@ -174,6 +204,8 @@ def _needed(case: Case, level: float, looks: Sequence[int]) -> str:
         return "one common seed shows no spread"
     if common < power.FEWEST:
         return f"{common} common seeds say too little of the spread to plan with"
+    if turning := _turning(case):
+        return f"{turning}, so no more seeds will support it, if the difference stays as it is"
     against = [part for part in case.evidence if part.estimate.mean < 0]
     # Which part speaks against the claim is picked afterwards, for which `compare` corrects.
     level = level / len(case.evidence) if against else level

@@ -45,6 +45,8 @@ class Quantity:
         step: of its values where they come in steps, such as one test image or one epoch; None where they do not.
         of_failed: what a run counts that diverged: to leave it out would reward the row that diverges. It
             recognizes nothing, so it counts as a guess. None: it has no such number, and its seed is left out.
+        counts_as: how a sentence says that.
+        tells_failure: whether it tells itself which runs failed or only guess.
     """
 
     meaning: str
@@ -56,6 +58,8 @@ class Quantity:
     matters: float = 0.005
     step: Callable[[Any], float] | None = None
     of_failed: Callable[[Any], float] | None = None
+    counts_as: str = ""
+    tells_failure: bool = False
 
     def values(self, result: Any) -> dict[int, float]:
         """Its values by seed, of the runs that finished."""
@@ -80,10 +84,10 @@ def _image(split: str) -> Callable[[Measured], float]:
 
 
 _fraction = partial(Quantity, unit="points", scale=100.0, digits=2)
-_accuracy = partial(_fraction, of_failed=_guessed_accuracy)
+_accuracy = partial(_fraction, of_failed=_guessed_accuracy, counts_as="guesses")
 _nats = partial(Quantity, unit="nats")
-_loss = partial(_nats, of_failed=_guessed_loss)
-_auc = partial(Quantity, of_failed=lambda _: 0.5)
+_loss = partial(_nats, of_failed=_guessed_loss, counts_as="guesses")
+_auc = partial(Quantity, of_failed=lambda _: 0.5, counts_as="guesses")
 _epochs = partial(Quantity, unit="epochs", digits=1, matters=0.5, step=lambda _: 1.0)
 
 
@@ -189,6 +193,7 @@ QUANTITIES = {
         base=10.0,
         matters=0.5,
         step=_rate_step,
+        tells_failure=True,
     ),
     "failed": _fraction(
         "share of runs that diverged",
@@ -196,6 +201,7 @@ QUANTITIES = {
         matters=0.05,
         step=lambda _: 1.0,
         of_failed=lambda _: 1.0,
+        tells_failure=True,
     ),
 }
 """By name. A number that another stage measures for each run becomes comparable by a line here."""
@@ -230,5 +236,10 @@ def quantity(name: str) -> Quantity | None:
         return _accuracy(meaning, name, step=lambda result: len(result.spec["classes"]) * _image("test")(result))
     if target := target_of(name):
         meaning = f"epochs to {100 * target:g} % validation accuracy"
-        return _epochs(meaning, partial(_epochs_to, target), of_failed=lambda result: result.row.epochs + 1)
+        return _epochs(
+            meaning,
+            partial(_epochs_to, target),
+            of_failed=lambda result: result.row.epochs + 1,
+            counts_as="one epoch more than they may train",
+        )
     return QUANTITIES.get(name)

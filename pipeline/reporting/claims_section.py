@@ -43,7 +43,7 @@ def claims(found: Findings) -> Iterator[Section]:
 
 def why(verdict: Verdict) -> str:
     """What the seeds show, and why a claim is open."""
-    reason = cell(verdict.reason).removesuffix(UNLESS)
+    reason = verdict.reason.removesuffix(UNLESS)
     return "; ".join(filter(None, [in_favour(verdict) if verdict.case.evidence else "", reason])) + "."
 
 
@@ -75,9 +75,7 @@ def tally(verdicts: Sequence[Verdict]) -> str:
 def draw(verdict: Verdict) -> str:
     """The picture of a verdict with evidence, as SVG."""
     scale, unit = verdict.case.quantity.scale, verdict.case.quantity.unit
-    lines = [
-        Line([scale * value for value in part.differences], _scaled(part, scale)) for part in verdict.case.evidence
-    ]
+    lines = [Line([scale * value for value in part.differences], _scaled(part, scale)) for part in verdict.grounds]
     return interval_plot(lines, verdict.decision, unit, _described(verdict))
 
 
@@ -91,8 +89,8 @@ def in_favour(verdict: Verdict) -> str:
     case = verdict.case
     if not case.evidence:
         return NONE
-    least = _least(case.evidence)
-    margin = case.margin(case.contrast.parts[case.evidence.index(least)])
+    least = _least(verdict.grounds)
+    margin = case.margin(case.contrast.parts[case.evidence.index(least)]) if least in case.evidence else 0.0
     return _ends(least.estimate, case.quantity) + (f", counted from {_bound(margin, case.quantity)}" if margin else "")
 
 
@@ -134,11 +132,11 @@ def _details(verdict: Verdict) -> str:
     parts = [f"`{case.name}`, {verdict.decision}. {cell(case.claim.source)}. Tested: {cell(case.claim.tested)}"]
     parts.append(f"`{case.claim.test}`.")
     if rows:
-        parts.append(f"{found.meaning.capitalize()}{f', {found.unit}' if found.unit else ''}: {rows}.")
+        parts.append(f"{found.meaning[0].upper()}{found.meaning[1:]}{f', {found.unit}' if found.unit else ''}: {rows}.")
     if case.evidence:
-        least = _least(case.evidence)
+        least = _least(verdict.grounds)
         won = f"{number(100 * least.won, 0)} % of {least.estimate.n} seeds are in its favour"
-        several = " in the worst of its comparisons" if len(case.evidence) > 1 else ""
+        several = " in the worst of its comparisons" if len(verdict.grounds) > 1 else ""
         parts.append(f"{won}{several}; p = {_p(verdict.p)}, corrected {_p(verdict.corrected)}.")
         if least.unpaired:
             parts.append(f"Unpaired it would be {_ends(least.unpaired, found)}.")

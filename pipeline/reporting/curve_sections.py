@@ -62,9 +62,12 @@ def _finished(found: Findings) -> list[Result]:
 
 
 def _note(found: Findings) -> str:
+    kept = {result.row.keep for result in found.results}
+    use = "they choose the epoch that is kept" if "best" in kept else "the last epoch is kept"
+    use += ", but not where that is the last (`keep: last`)" if len(kept) > 1 else ""
     leaking = "; of rows marked †, these are the test images" if any(result.leaking for result in found.results) else ""
     many = f" The first {MOST_PANELS} rows have a picture." if len(found.results) > MOST_PANELS else ""
-    return f"Validation images train nothing; they choose the epoch that is kept{leaking}.{many}"
+    return f"Validation images train nothing; {use}{leaking}.{many}"
 
 
 def _picture(found: Findings, file: str) -> Picture:

@@ -71,7 +71,7 @@ TABLES = {
 """Columns of seeds.csv by the table that shows them, beside those of the first table."""
 
 COUNTS = {
-    "best_epoch": Metric("epochs to best", 1),
+    "best_epoch": Metric("epoch kept", 1),
     "epochs": Metric("epochs trained", 1),
     "parameters": Metric("parameters", 0),
 }

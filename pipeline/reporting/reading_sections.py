@@ -49,5 +49,7 @@ def reading(found: Findings) -> Iterator[Section]:
     if found.verdicts:
         looks = found.study.study.looks
         seeds, share = ", ".join(map(str, looks)), f"{100 * level(looks):.3g}"
-        judged = f"They are judged at {seeds} seeds, each time at {share} % and not {100 * ALPHA:.0f} %."
-        yield Section("Verdicts on claims", [Words(CLAIMS), *([Words(judged)] if looks else [])])
+        judged = f"They are judged at {seeds} seeds, each time at {share} % and not {100 * ALPHA:.0f} %"
+        yield Section(
+            "Verdicts on claims", [Words(CLAIMS), *([Words(f"{judged}, unless a note says so.")] if looks else [])]
+        )

@@ -56,7 +56,7 @@ def reproduction(found: Findings) -> Iterator[Section]:
     for group in found.groups:
         spec, dataset = group[0].spec, group[0].row.dataset
         train, validation, pool, test = (f"{spec['images'][key]:,}" for key in ("train", "validation", "pool", "test"))
-        images = f"each seed draws {train} that train and {validation} that select from {pool}; {test} test"
+        images = f"each seed draws {train} that train and {validation} that validate from {pool}; {test} test"
         content = f"as `datasets.{dataset}` of params.yaml says; {len(spec['classes'])} classes; {images}"
         lines.append(f"- Data `{dataset}`: {content}; MD5 {_digests(group, 'data')}.")
     lines.append(f"- Arithmetic: {_arithmetic(found.results)}")

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.params.tuning import Parameter
 from pipeline.reporting.charts import BLUE, GREY, PAPER, VERMILLION, WIDTH
@@ -76,6 +77,7 @@ def _history(axes: Axes, search: Search) -> None:
     axes.step(places, best, where="post", color=GREY, linewidth=1.2)
     _mark(axes, places, search)
     axes.set_xlabel("trial")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _slice(axes: Axes, search: Search, path: str) -> None:

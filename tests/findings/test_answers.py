@@ -77,7 +77,7 @@ def test_a_failed_run_that_decides_is_told(measure: Measure) -> None:
     """Broken: an effect of guesses would pass for one of images, or a row that learns nothing for a rival."""
     told = Answer(says="It brings {gain}.", of={"gain": "accuracy: a - b"})
     text = answers.answer(study(told), measure({"a": HIGH, "b": (0.9, None, 0.9, None, 0.9), "c": (0.25,) * 5}))
-    assert text.startswith("It brings 27 ± 44 points (not sure) (of `b` 2 of 5 runs failed and count as guesses). `a`")
+    assert text.startswith("It brings 27 ± 44 points (not sure) (2 of 5 runs of `b` failed, counted as guesses). `a`")
     assert "`c`" not in text
     text = answers.answer(
         study(Answer(says="{x}.", of={"x": "accuracy: a - c"})), measure({"a": HIGH, "c": (0.25,) * 5})
@@ -88,6 +88,11 @@ def test_a_failed_run_that_decides_is_told(measure: Measure) -> None:
     )
     idle = answers.answer(study(told), measure({"a": (0.25,) * 5, "b": (0.25, 0.25, 0.26, 0.25, 0.25)}))
     assert idle.startswith("It brings −0.20 ± 0.56 points (a guess beside a guess) (`a`, `b` only guess).")
+    lost = answers.answer(study(told), measure({"a": (0.25, 0.25, 0.25, 0.26, 0.25), "b": (None,) * 5}))
+    assert lost.startswith("It brings 0.20 ± 0.56 points (a guess beside a guess) (5 of 5 runs of `b` failed, counted")
+    often = Answer(says="{share} fail.", of={"share": "failed: b - a"})
+    text = answers.answer(study(often), measure({"a": HIGH, "b": (0.9, None, 0.9, None, 0.9)}))
+    assert text.startswith("40 ± 68 points (not sure) fail. `a`")
 
 
 def test_a_ratio_is_told_as_a_factor() -> None:

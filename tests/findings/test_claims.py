@@ -105,7 +105,24 @@ def test_a_verdict_is_what_the_seeds_show(test: str, measure: Measure) -> None:
     rows |= {"lower": [value - 0.1 for value in LOW], "highest": (0.98, 0.97, 0.99, 0.96, 0.98, 0.99)}
     found = verdict(test, measure(rows))
     assert found.decision == DECISIONS[test]
-    assert bool(found.reason) == (found.decision not in (Decision.SUPPORTED, Decision.CONTRADICTED))
+    sure = found.decision in (Decision.SUPPORTED, Decision.CONTRADICTED)
+    assert bool(found.reason) == (not sure or found.case.turn is not None)
+
+
+def test_a_trend_that_turns_round_says_where(measure: Measure) -> None:
+    """Broken: a trend would be called contradicted beside a rise, with every seed in its favour."""
+    rows = {"low": LOW, "high": HIGH, "less": [value - 0.03 for value in HIGH]}
+    found = verdict("accuracy: low < high < less", measure(rows))
+    told = "it turns round between `high` and `less`"
+    assert (found.decision, found.reason) == (Decision.CONTRADICTED, told)
+    assert claims_section.in_favour(found).startswith("−3.00 points (")
+    evidence = shown(claims_section.evidence, verdicts=[found])
+    assert "0 % of 6 seeds are in its favour" in evidence and "It turns round between `high` and `less`." in evidence
+
+    slightly = [value - by for value, by in zip(HIGH, (0.02, 0.01, 0.03, 0.02, 0.015, 0.025), strict=True)]
+    found = verdict("accuracy: low < high < less", measure(rows | {"less": slightly}), others=60)
+    assert found.decision is Decision.UNDECIDED
+    assert f"; {told}, so no more seeds will support it" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -159,8 +176,8 @@ def test_rows_whose_runs_all_failed_say_nothing(measure: Measure) -> None:
 def test_a_verdict_over_guesses_says_so(measure: Measure) -> None:
     """Broken: "dropout loses to batch normalization" would stand on a network that never began to learn."""
     found = verdict("accuracy: high > low", measure({"high": HIGH, "low": (0.25,) * 6}))
-    assert (found.decision, found.reason) == (Decision.SUPPORTED, "low only guesses")
-    assert claims_section.why(found).endswith("; low only guesses.")
+    assert (found.decision, found.reason) == (Decision.SUPPORTED, "`low` only guesses")
+    assert claims_section.why(found).endswith("; `low` only guesses.")
 
 
 def test_a_margin_is_told(measure: Measure) -> None:
@@ -259,7 +276,7 @@ def test_the_section_shows_each_claim(measure: Measure) -> None:
     assert "No results of none." in text
     assert "`one`, supported. A\\|B. Tested: T. `accuracy: high > low`." in text
     at = shown(reading_sections.reading, verdicts=verdicts, looks=[5, 10]).splitlines()[-1]
-    assert at == "They are judged at 5, 10 seeds, each time at 2.5 % and not 5 %."
+    assert at == "They are judged at 5, 10 seeds, each time at 2.5 % and not 5 %, unless a note says so."
     assert re.findall(r"s/(claim-\w+\.svg)", text) == ["claim-one.svg", "claim-two.svg"]
     assert claims_section.draw(verdicts[0]).startswith("<svg")
     assert shown(claims_section.claims) == shown(claims_section.evidence) == ""

@@ -121,7 +121,7 @@ const curves = {
       ...(data.diagonal ? {width: Math.min(width, 520), height: Math.min(width, 520)}
         : {width, height: Math.max(260, Math.min(420, width / 2))}),
       marginLeft: 48, marginTop: 24, marginBottom: 36, inset: data.diagonal ? 8 : 0,
-      x: {label: data.x, ticks: last > 10 ? Math.max(3, width / 100) : [...Array(last + 1).keys()].slice(1), ...square},
+      x: {label: data.x, ...(data.diagonal ? {} : {tickFormat: "d"}), ticks: last > 10 ? Math.max(3, width / 100) : [...Array(last + 1).keys()].slice(1), ...square},
       y: {label, grid: true, ...(data.diagonal ? square : limits(scale, values, points))},
       marks: [
         data.diagonal ? Plot.line([[0, 0], [100, 100]], {stroke: "var(--quiet)", strokeDasharray: "4 4"}) : null,

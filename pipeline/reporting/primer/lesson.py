@@ -51,7 +51,8 @@ class Lesson:
         """The lesson as a section of a page."""
         picture = Picture(f"{FOLDER}/{self.file}.svg", self.alt, lambda: charts.svg(self.draw))
         named = "; ".join(
-            f"{', '.join(f'`{row}`' for row in rows)} of study `{study}`" for study, rows in self.rows.items()
+            f"{', '.join(f'`{row}`' for row in rows)} of study [`{study}`]({study}.md)"
+            for study, rows in self.rows.items()
         )
         formula = f"```text\n{self.formula}\n```\n\nSource: {self.source}."
         matters = f"**Where it matters.** {self.matters} See {named}."

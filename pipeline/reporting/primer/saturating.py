@@ -5,7 +5,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from pipeline.reporting.charts import BLUE, GREY, VERMILLION, WIDTH
+from pipeline.reporting.charts import BLUE, VERMILLION, WIDTH
 from pipeline.reporting.primer.lesson import Lesson, layer
 
 IMAGES, INPUTS, UNITS, SCALE, BIAS = 2000, 64, 16, 4.0, 3.0
@@ -64,11 +64,11 @@ def draw() -> Figure:
     """Two panels: the curve above where the inputs are."""
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
     curve = torch.linspace(-15, 15, 301)
-    for axes, (name, values), colour in zip(figure.subplots(1, 2), inputs().items(), (VERMILLION, BLUE), strict=True):
+    for axes, (name, values) in zip(figure.subplots(1, 2), inputs().items(), strict=True):
         shares, edges = np.histogram(values.numpy().ravel(), bins=60, range=(-15, 15))
-        axes.stairs(shares / shares.max(), edges, fill=True, color=colour, alpha=0.45, label="inputs")
-        axes.plot(curve, torch.sigmoid(curve), color=colour, label="sigmoid")
-        axes.plot(curve, 4 * slope(curve), color=GREY, linestyle="--", label="slope, four times as high")
+        axes.stairs(shares / shares.max(), edges, fill=True, color=BLUE, alpha=0.45, label="inputs")
+        axes.plot(curve, torch.sigmoid(curve), color=BLUE, label="sigmoid")
+        axes.plot(curve, 4 * slope(curve), color=VERMILLION, linestyle="--", label="slope, four times as high")
         axes.set(title=name, xlabel="input", xlim=(-15, 15), ylim=(0, 1.05), yticks=(0, 0.5, 1))
     figure.legend(*figure.axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
