@@ -19,7 +19,7 @@ from pipeline.running import parcels, rows, stages, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.storage import draft_of
 
-START = '''"""Unpacks the bundle beside itself, once, and starts it."""
+START = '''"""Unpacks the bundle beside itself, or, where that cannot be written, here, once, and starts it."""
 import hashlib, importlib.util, os, pathlib, shutil, sys, zipfile
 
 if sys.version_info < (3, 11):
@@ -30,7 +30,7 @@ missing = [package for name, package in needed.items() if importlib.util.find_sp
 if missing:
     sys.exit(f"error: missing here: {', '.join(missing)}; run: {sys.executable} -m pip install {' '.join(missing)}")
 bundle = pathlib.Path(sys.argv[0]).resolve()
-work = bundle.with_suffix(".work")
+work = (bundle.parent if os.access(bundle.parent, os.W_OK) else pathlib.Path.cwd()) / (bundle.stem + ".work")
 with bundle.open("rb") as file:
     digest = hashlib.file_digest(file, "sha256").hexdigest()
 mark = work / ".unpacked"
@@ -120,11 +120,12 @@ def main() -> None:
     stages.repro(["plan"])
     studies = list(dict.fromkeys(arguments.studies))
     name = "-".join(studies)
-    runs = rows.of_studies(studies)
+    # Rows that are the same network share their runs.
+    runs = list({run.key: run for run in reversed(rows.of_studies(studies))}.values())[::-1]
     over = [run for run in runs if store.sound(run.folder) is not None]
     if arguments.results:
         target = Path(f"{name}.results.tar")
-        parcels.write(target, {run.folder for run in over})
+        parcels.write(target, [run.folder for run in over])
         print(f"{target}: {len(over)} of {len(runs)} runs; elsewhere: make collect FILE={target}")
         return
     missing = [run for run in runs if run not in over]

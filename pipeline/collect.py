@@ -6,6 +6,7 @@ All of the file is checked before anything is taken over; what the store holds a
 """
 
 import argparse
+import shutil
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,10 @@ from tempfile import TemporaryDirectory
 from pipeline import paths
 from pipeline.errors import UserError, command
 from pipeline.params import planned
-from pipeline.running import parcels, stages
+from pipeline.running import parcels, stages, store
+
+DRAFT = "collect-"
+"""What folders of the run store begin with in which a file is unpacked."""
 
 
 def collect(parcel: Path, codes: set[str]) -> Counter[str]:
@@ -28,7 +32,9 @@ def collect(parcel: Path, codes: set[str]) -> Counter[str]:
     """
     counts = Counter[str]()
     paths.STORE.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=paths.STORE, prefix="collect-") as draft:
+    with store.held("collect", "collecting runs"), TemporaryDirectory(dir=paths.STORE, prefix=DRAFT) as draft:
+        for left in set(paths.STORE.glob(f"{DRAFT}*")) - {Path(draft)}:  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
         for folder in parcels.unpack(parcel, Path(draft), codes):
             found = parcels.deliver(folder)
             if found not in ("new", "stored"):

@@ -41,6 +41,9 @@ REWRITE = 30.0
 REWRITE_SHARE = 20
 """And this many times as long as it takes to write it."""
 
+MOST_MINUTES = 10**6
+"""Two years; a timer of the system takes not much more."""
+
 READERS = {"PIL": "pillow", "rich": "rich"}
 """Packages that read pictures, by the names of their modules; who carries prepared images needs none."""
 
@@ -58,7 +61,7 @@ def limited(minutes: int | None) -> Iterator[None]:
 
     signal.signal(signal.SIGALRM, stop)
     before = signal.signal(signal.SIGTERM, stop)
-    signal.setitimer(signal.ITIMER_REAL, 60 * minutes if minutes else 0)
+    signal.setitimer(signal.ITIMER_REAL, 60 * min(minutes, MOST_MINUTES) if minutes else 0)
     try:
         yield
     finally:
@@ -76,7 +79,7 @@ def tasks(runs: list[tuple[str, int, str]]) -> dict[Path, tuple[str, Task]]:
     digest, refused = functools.cache(prepared.digest), set[str]()
     for name, seed, key in runs:
         plan = planned.read_row(name)
-        if code.of_run(plan.row) != plan.code:
+        if code.of_run(planned.read_tuned(name).row if planned.is_tuned(name) else plan.row) != plan.code:
             raise UserError(f"{paths.ROOT}: not the code that the bundle was made of; unpack it anew")
         data = images(plan.row.dataset)
         run = next(run for run in describe(name, plan.row, digest(data), plan.code) if run.seed == seed)
@@ -164,12 +167,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=positive, help="runs side by side; one per core or GPU without it")
     parser.add_argument("--output", type=Path, default=Path("results.tar"), help="the file to write")
     arguments = parser.parse_args()
+    if arguments.output.is_dir():
+        parser.error(f"argument --output: found '{arguments.output}', which is a folder; the name of a file")
     manifest = json.loads((paths.ROOT / parcels.MANIFEST).read_bytes())
     problems: list[str] = []
     wanted: dict[Path, tuple[str, Task]] = {}
     try:
         with limited(arguments.minutes):
             wanted = tasks([tuple(run) for run in manifest["runs"]])
+            save(wanted, arguments.output)  # what cannot be written is known before anything trains
             train(wanted, arguments.jobs, arguments.output, problems)
     except (Over, KeyboardInterrupt):
         print("stopped; started again, it goes on")

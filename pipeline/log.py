@@ -1,14 +1,16 @@
 """Logs to MLflow what a stage could not, when its server was away.
 
 pipeline/python -m pipeline.log
+pipeline/python -m pipeline.log --again      all that the run store holds: the tracking store is gone, or another one
 """
 
+import argparse
 import sys
 from collections import Counter
 from typing import Any
 
 from pipeline.errors import UserError, command
-from pipeline.running.logbook import tracking_uri, unlogged, unlogged_studies, unlogged_trials
+from pipeline.running.logbook import forget, tracking_uri, unlogged, unlogged_studies, unlogged_trials
 from pipeline.text import redact
 from pipeline.tracking.mlflow_log import Work
 from pipeline.tracking.tracker import now
@@ -16,8 +18,10 @@ from pipeline.tracking.tracker import now
 
 @command
 def main() -> None:
-    if len(sys.argv) > 1:
-        raise UserError("usage: pipeline/python -m pipeline.log")
+    parser = argparse.ArgumentParser(prog="pipeline/python -m pipeline.log", description="Logs what MLflow lacks")
+    parser.add_argument("--again", action="store_true", help="also what was logged: the tracking store has lost it")
+    if parser.parse_args().again:
+        forget()
     log_pending()
 
 

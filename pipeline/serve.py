@@ -6,18 +6,15 @@ pipeline/python -m pipeline.serve quickstart --port 5001
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError, command
 from pipeline.running.logbook import tracking_uri
 from pipeline.text import nearest, printable
 from pipeline.tracking import ports, registry
-from pipeline.tracking.mlflow_log import connect, unanswered
+from pipeline.tracking.mlflow_log import answering, connect
 
 
 @command
@@ -41,21 +38,14 @@ def check_champion(name: str) -> None:
     Raises:
         UserError: none is; says which are.
     """
-    client = connect()
-    try:
-        client.get_model_version_by_alias(name, registry.CHAMPION)
-    except MlflowException as error:
-        known = [model.name for model in _registered(client, error)]
-        hint = nearest(name, known) if known else "; a study's report registers its best: make launch STUDY=…"
-        raise UserError(f"STUDY: no network of '{printable(name)}' is registered{hint}") from None
-
-
-def _registered(client: MlflowClient, asked: MlflowException) -> Sequence[RegisteredModel]:
-    """What is registered; where nobody answers, what was asked before has no answer either."""
-    try:
-        return client.search_registered_models()
-    except MlflowException:
-        raise unanswered(asked) from None
+    with answering():
+        client = connect()
+        known = [model.name for model in client.search_registered_models()]
+        try:
+            client.get_model_version_by_alias(name, registry.CHAMPION)
+        except MlflowException:
+            hint = nearest(name, known) if known else "; a study's report registers its best: make launch STUDY=…"
+            raise UserError(f"STUDY: no network of '{printable(name)}' is registered{hint}") from None
 
 
 if __name__ == "__main__":

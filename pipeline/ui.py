@@ -11,7 +11,7 @@ from pipeline.errors import UserError, command
 from pipeline.running.logbook import tracking_uri
 from pipeline.text import redact
 from pipeline.tracking import ports, views
-from pipeline.tracking.mlflow_log import connect
+from pipeline.tracking.mlflow_log import answering, connect
 
 
 @command
@@ -22,7 +22,9 @@ def main() -> None:
     if not tracking_uri().startswith("sqlite"):
         raise UserError(f"MLFLOW_TRACKING_URI: {redact(tracking_uri())} has the runs; look at them there")
     ports.check(port, "ui")
-    for experiment in connect().search_experiments(order_by=["name"]):
+    with answering():
+        experiments = connect().search_experiments(order_by=["name"])
+    for experiment in experiments:
         if views.TAG + views.ROWS in experiment.tags:
             print(f"{experiment.name}: http://{ports.HOST}:{port}/{views.link(experiment.experiment_id)}", flush=True)
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

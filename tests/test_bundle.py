@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 
 ALLOWED = ("torch", "pytorch-lightning", "safetensors", "numpy", "pydantic")
 STUDIES = {"tiny": {"title": "Tiny", "question": "?"}}
-ROWS = {"long": BASE | {"epochs": 60, "each": "conv bn act drop"}, "short": BASE | {"seeds": [0, 1]}}
+ROWS = {"long": BASE | {"epochs": 60, "each": "conv bn act drop"}, "short": BASE | {"seeds": [0, 1]}, "twin": BASE}
 PARAMS = {"rows": ROWS, "studies": STUDIES, "sources": {}, "bases": {}}
 
 

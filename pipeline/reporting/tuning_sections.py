@@ -63,7 +63,7 @@ def _protocol(tuned: Sequence[tuple[Result, Tuned]]) -> str:
     budgets = {tuning.planned.tuning.trials for _, tuning in tuned}
     equal = " Rows have the same number of trials also where their space is smaller." if len(budgets) == 1 else ""
     return (
-        f"The values of {len(tuned)} rows were chosen on validation images before these rows trained: {described}."
+        f"Values of {len(tuned)} of the rows were chosen on validation images before these trained: {described}."
         f"{equal} They trained with seeds that the tuning never used, and the tuning opens no file of test images."
     )
 

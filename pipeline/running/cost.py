@@ -4,6 +4,7 @@ It lies beside the run in the run store, so that a run which is logged later, be
 with it.
 """
 
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -17,16 +18,19 @@ from pipeline.storage import read_json, read_notes, write_json
 
 FILE = "cost.json"
 
+MEASURED = ("seconds", "images_per_second")
+MACHINE = ("cpu", "cores", "threads", "gpu", "torch", "python", "platform")
+
 
 @dataclass(frozen=True)
 class Cost:
     """What is known of a run's cost; empty of a run that was trained elsewhere.
 
     Args:
-        measured: `seconds` of all epochs with their evaluation, but not of a run that was interrupted, and
-            `images_per_second` of training alone.
+        measured: MEASURED: seconds of all epochs with their evaluation, but not of a run that was interrupted, and
+            images a second of training alone.
         epochs: seconds of each epoch since the last start.
-        machine: see `machine`, and `jobs`, the runs side by side.
+        machine: MACHINE, all or none, and `jobs`, the runs side by side.
     """
 
     measured: dict[str, float] = field(default_factory=dict)
@@ -58,14 +62,16 @@ def read(folder: Path) -> Cost:
     notes = {name: found for name, found in read_notes(folder / FILE).items() if isinstance(found, dict)}
 
     def numbers(name: str) -> dict[str, float]:
-        return {key: value for key, value in notes.get(name, {}).items() if isinstance(value, int | float)}
+        found = notes.get(name, {}).items()
+        return {key: value for key, value in found if isinstance(value, int | float) and abs(value) < math.inf}
 
-    computer = {key: str(value) for key, value in notes.get("machine", {}).items()}
-    return Cost(numbers("measured"), numbers("epochs"), computer)
+    measured = {key: value for key, value in numbers("measured").items() if key in MEASURED}
+    computer = {key: str(value) for key, value in notes.get("machine", {}).items() if key in (*MACHINE, "jobs")}
+    return Cost(measured, numbers("epochs"), computer if set(MACHINE) <= computer.keys() else {})
 
 
 def machine(row: Row) -> dict[str, str]:
-    """What a row computes on: `cpu`, `cores`, `threads` of a run, `gpu`, and versions."""
+    """What a row computes on: MACHINE, with the threads of a run."""
     import torch
 
     from pipeline.training.devices import uses_gpu

@@ -157,6 +157,18 @@ def unlogged(finished: list[LoggedRun]) -> list[LoggedRun]:
     return list(runs.values())
 
 
+def forget() -> None:
+    """Notes that the present tracking store has nothing of what it was given."""
+    place = tracking_place()
+    for path in (*(paths.STORE / "runs").glob("*/logged.json"), *(paths.STORE / "trials").glob("*/logged.json")):
+        entries = read_notes(path)
+        mine = [where for where in entries if where == place or where.startswith(f"{place} ")]
+        write_json(path, entries | {where: entries[where] | {"state": "pending"} for where in mine})
+    for path in _studies().glob("*.json"):
+        if place in read_notes(path):
+            mark_study(path.stem, "pending")
+
+
 def recorded(study: str, name: str, key: str) -> LoggedRun | None:
     """A run that the present tracking store was given by this project; None where the run store has no trace of it."""
     entry = read_notes(paths.STORE / "runs" / key / "logged.json").get(_entry(study, name))

@@ -10,10 +10,13 @@ import re
 import tarfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, of_the_disk
 from pipeline.running import cost, store
 from pipeline.storage import SEALS, Damaged, draft_of, read_csv, read_json, same_bytes
 from pipeline.text import one_line, printable
@@ -38,8 +41,11 @@ MANIFEST = "bundle.json"
 PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
 """Members that are as large as the file that they come in; others may have holes."""
 
-TEXTS = ("status", "reason")
-"""What of a result is no number."""
+OTHERS = ("status", "reason", "class_accuracy", SEALS)
+"""What of a result is no number by name."""
+
+NUMBER = re.compile(r"epochs|best_epoch|parameters|(test|final_train|final_val|gap)_[a-z_]+")
+"""A name of a result's numbers."""
 
 MEMBER = re.compile(rf"([0-9a-f]{{32}})/({'|'.join(map(re.escape, NAMES))})")
 
@@ -72,7 +78,8 @@ def unpack(parcel: Path, into: Path, codes: Collection[str]) -> list[Path]:
             for member in tar:
                 found = MEMBER.fullmatch(member.name)
                 path = into.joinpath(*found.groups()) if found else None
-                file = tar.extractfile(member) if path and member.type in PLAIN else None
+                plain = member.type in PLAIN and not member.issparse()
+                file = tar.extractfile(member) if path and plain else None
                 if path is None or file is None or path.exists():
                     raise UserError(f"{parcel}: {printable(member.name)[:80]}: no file of a run; nothing collected")
                 path.parent.mkdir(exist_ok=True)
@@ -84,6 +91,8 @@ def unpack(parcel: Path, into: Path, codes: Collection[str]) -> list[Path]:
     except FileNotFoundError:
         raise UserError(f"{parcel}: not there") from None
     except (tarfile.TarError, OSError) as error:
+        if isinstance(error, OSError) and (line := of_the_disk(error)):
+            raise UserError(f"{line}; nothing collected") from None
         raise UserError(f"{parcel}: damaged ({one_line(error)}); nothing collected") from None
     folders = sorted(into.iterdir())
     for folder in folders:
@@ -111,22 +120,64 @@ def _check(folder: Path, codes: Collection[str]) -> None:
             raise UserError(f"{store.SPEC}: trained by other code than this checkout's; check out its commit")
         finished = result["status"] == "finished"
         wanted = {"result.json", "curves.csv", *(TENSORS if finished else ())}
-        if set(result[SEALS]) != wanted or not (finished or result["status"] == "failed"):
+        failed = result["status"] == "failed" and isinstance(result["reason"], str)
+        if set(result[SEALS]) != wanted or not (finished or failed):
             raise Damaged("result.json: not as a run writes it")
         store.result(folder)
-        for name in TENSORS if finished else ():
-            with safe_open(folder / name, framework="numpy") as file:
-                file.keys()
-        numbers = {key: value for key, value in result.items() if key not in (*TEXTS, SEALS, "class_accuracy")}
-        by_class = result.get("class_accuracy", [])
-        if not all(value is None or isinstance(value, int | float) for value in (*numbers.values(), *by_class)):
-            raise Damaged("result.json: not as a run writes it")
-        if finished and not set(results.MEANS) <= numbers.keys():
-            raise Damaged("result.json: lacks numbers")
-        if not all(line.keys() == set(CURVES) for line in read_csv(folder / "curves.csv")):
+        _check_numbers(result, finished)
+        lines = read_csv(folder / "curves.csv")
+        if len(lines) != result["epochs"] or not all(line.keys() == set(CURVES) for line in lines):
             raise Damaged("curves.csv: not as a run writes it")
-    except (csv.Error, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+        for line in lines:
+            list(map(_number, line.values()))
+        if finished:
+            _check_tensors(folder, len(result["class_accuracy"]))
+    except UserError:
+        raise
+    except (csv.Error, KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Damaged(f"result.json: not as a run writes it ({one_line(error)[:60]})") from None
+    except SafetensorError as error:
+        raise Damaged(f"weights.safetensors: no tensors ({one_line(error)[:60]})") from None
+
+
+def _check_numbers(result: dict[str, Any], finished: bool) -> None:
+    """Whether a result has the numbers of a run, and none beside them.
+
+    Raises:
+        Damaged, OverflowError: it has not.
+    """
+    numbers = {key: value for key, value in result.items() if key not in OTHERS}
+    if finished and not {"class_accuracy", *results.MEANS} <= result.keys():
+        raise Damaged("result.json: lacks numbers")
+    shares = [value for key, value in numbers.items() if key.endswith("accuracy") and not key.startswith("gap")]
+    shares += result.get("class_accuracy", [])
+    known = [value for value in (*numbers.values(), *shares) if value is not None]
+    if (
+        not all(map(NUMBER.fullmatch, numbers))
+        or any(isinstance(value, bool) or not isinstance(value, int | float) for value in known)
+        or any(value is not None and not 0 <= value <= 1 for value in shares)
+        or (finished and result["test_accuracy"] is None)
+    ):
+        raise Damaged("result.json: not as a run writes it")
+    list(map(float, known))
+
+
+def _check_tensors(folder: Path, classes: int) -> None:
+    """Whether a run that finished has logits of so many classes, and weights.
+
+    Raises:
+        Damaged, SafetensorError: it has not.
+    """
+    found = load_file(folder / "logits.safetensors")
+    logits = found.get("logits", np.empty(0))
+    if len(found) != 1 or logits.shape[1:] != (classes,) or not np.isfinite(logits).all():
+        raise Damaged("logits.safetensors: not as a run writes it")
+    with safe_open(folder / "weights.safetensors", framework="numpy") as file:
+        file.keys()
+
+
+def _number(text: str) -> float:
+    return float(text or "nan")
 
 
 def deliver(folder: Path) -> str:

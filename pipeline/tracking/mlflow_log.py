@@ -10,7 +10,7 @@ import functools
 import os
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -306,9 +306,15 @@ def _params(run: LoggedRun) -> dict[str, str]:
     return labels.params(run.row) | {"seed": str(run.seed)}
 
 
-def unanswered(error: Exception) -> UserError:
-    """The line for what a tracking store answers, or does not."""
-    return UserError(redact(f"{tracking_uri()}: {one_line(error)}")[:250])
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Turns whatever a tracking store answers that is no answer into one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(redact(f"{tracking_uri()}: {one_line(error)}")[:250]) from None
 
 
 def run_tags(run_id: str) -> dict[str, str]:
@@ -317,10 +323,8 @@ def run_tags(run_id: str) -> dict[str, str]:
     Raises:
         UserError: the present tracking store has no such run, or cannot be reached.
     """
-    try:
+    with answering():
         tags = connect().get_run(run_id).data.tags
-    except Exception as error:  # of whatever a tracking server answers, or does not
-        raise unanswered(error) from None
     if not {"study", "row", "seed", "key"} <= tags.keys():
         raise UserError(f"run {run_id}: no training run of this project")
     return tags

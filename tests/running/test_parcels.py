@@ -10,15 +10,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from pipeline import collect, elsewhere, paths
 from pipeline.errors import UserError
-from pipeline.params.rows import Row
-from pipeline.running import cost, parcels, slots, store
+from pipeline.images import prepared
+from pipeline.params import planned
+from pipeline.params.rows import Row, TunedRow
+from pipeline.running import code, cost, parcels, slots, store
+from pipeline.running.logbook import LoggedRun
+from pipeline.running.rows import describe
 from pipeline.running.workers import Task
 from pipeline.storage import SEALS, write_json
 from pipeline.training import run
+from pipeline.training.columns import CURVES
+from pipeline.tuning import tuned
+from pipeline.tuning.tuned import Trial
 
 CODE = "0" * 32
 Members = list[tuple[tarfile.TarInfo, bytes]]
@@ -49,7 +58,7 @@ def members(parcel: Path) -> Members:
 
 
 def rewrite(parcel: Path, content: Members) -> None:
-    with tarfile.open(parcel, "w") as tar:
+    with tarfile.open(parcel, "w", format=tarfile.PAX_FORMAT) as tar:
         for member, some in content:
             member.size = len(some) if member.isreg() else 0
             tar.addfile(member, io.BytesIO(some))
@@ -75,6 +84,7 @@ def test_runs_come_back_to_the_byte_and_once(parcel: Path, trained: Path) -> Non
     """Broken: results would change on their way, or be taken over again and again."""
     assert collect.collect(parcel, {CODE}) == {"new": 1}
     assert stored(trained) == {path.name: path.read_bytes() for path in trained.iterdir()}
+    (paths.STORE / "collect-killed").mkdir()
     assert collect.collect(parcel, {CODE}) == {"stored": 1}
     assert [path for path in paths.STORE.iterdir() if path.name.startswith("collect-")] == []
 
@@ -90,6 +100,29 @@ def test_a_stored_run_is_not_replaced_by_other_bytes(
     assert collect.collect(parcel, {CODE}) == {"other": 1}
     assert "weights.safetensors, result.json differ from the stored run, which stays" in capsys.readouterr().out
     assert stored(trained) == before
+
+
+def test_a_row_with_tuned_words_is_trained_elsewhere(
+    data: Path, make_row: Callable[..., Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a bundle with a row whose words were tuned would be taken for one of other code, and train nothing."""
+    for name in ("PLAN", "TUNED", "DATA"):
+        monkeypatch.setattr(paths, name, tmp_path / name.lower())
+    monkeypatch.setattr(paths, "STORE", tmp_path / "store")
+    shutil.copytree(data, paths.DATA / "stripes")
+    space = {"each": {"choices": ["conv bn act", "conv act"]}}
+    tuning = {"trials": 1, "epochs": 1, "seeds": [100], "space": space}
+    row = TunedRow.model_validate(make_row().model_dump(exclude={"bases"}) | {"tuning": tuning})
+    tuned.write("t", row, [Trial(0, "complete", 0.5, 1, 96, None, {"each": "conv act"})], paths.TUNED / "t")
+    write_json(paths.PLAN / "tuned" / "t.json", {"row": row.model_dump(), "code": code.of_run(row), "search": "s"})
+    ((name, seed, key),) = [(run.name, run.seed, run.key) for run in of_planned("t")]
+    ((told, task),) = elsewhere.tasks([(name, seed, key)]).values()
+    assert (told, task.row.each) == ("t seed 0", "conv act")
+
+
+def of_planned(name: str) -> list[LoggedRun]:
+    plan = planned.read_row(name)
+    return describe(name, plan.row, prepared.digest(paths.prepared(plan.row.dataset)), plan.code)
 
 
 def renamed(name: str) -> Callable[[Members, str], None]:
@@ -137,6 +170,30 @@ def sparse(content: Members, key: str) -> None:
     content[0][0].type = tarfile.GNUTYPE_SPARSE
 
 
+def sparse_by_header(content: Members, key: str) -> None:
+    content[0][0].pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(10**9)}
+
+
+def refilled(name: str, some: bytes) -> Callable[[Members, str], None]:
+    """A run with another content of a file, and with seals that fit."""
+
+    def change(content: Members, key: str) -> None:
+        changed(name, lambda old: some)(content, key)
+        changed("result.json", fitting)(content, key)
+
+    def fitting(old: bytes) -> bytes:
+        result: dict[str, Any] = json.loads(old)
+        result[SEALS][name] = hashlib.md5(some).hexdigest()
+        return json.dumps(result).encode()
+
+    return change
+
+
+NO_LOGITS = save({"others": np.zeros((33, 3), np.float32)})
+OTHER_LOGITS = save({"logits": np.zeros((33, 4), np.float32)})
+HEAD = ",".join(CURVES)
+
+
 HOSTILE: dict[str, tuple[Callable[[Members, str], None], str]] = {
     "above": (renamed("../{key}/result.json"), "no file of a run"),
     "above, by the key": (renamed("../../result.json"), "no file of a run"),
@@ -152,6 +209,19 @@ HOSTILE: dict[str, tuple[Callable[[Members, str], None], str]] = {
     "no number": (changed("result.json", resealed(test_accuracy="abc")), "not as a run writes it"),
     "numbers missing": (changed("result.json", resealed(test_loss=...)), "lacks numbers"),
     "holes": (sparse, "no file of a run"),
+    "holes by a header": (sparse_by_header, "no file of a run"),
+    "failed for no reason": (changed("result.json", resealed(status="failed")), "not as a run writes it"),
+    "true": (changed("result.json", resealed(test_accuracy=True)), "not as a run writes it"),
+    "nothing": (changed("result.json", resealed(test_accuracy=None)), "not as a run writes it"),
+    "more than all": (changed("result.json", resealed(test_accuracy=7)), "not as a run writes it"),
+    "a number beyond all": (changed("result.json", resealed(test_loss=10**400)), "not as a run writes it"),
+    "a seed": (changed("result.json", resealed(seed=99)), "not as a run writes it"),
+    "classes": (changed("result.json", resealed(class_accuracy=[0.5])), "logits.safetensors: not as a run writes it"),
+    "other logits": (refilled("logits.safetensors", OTHER_LOGITS), "logits.safetensors: not as a run writes it"),
+    "no logits": (refilled("logits.safetensors", NO_LOGITS), "logits.safetensors: not as a run writes it"),
+    "no text": (refilled("curves.csv", HEAD.encode() + b"\n\xff"), "not as a run writes it"),
+    "words for numbers": (refilled("curves.csv", f"{HEAD}\n1{',a' * 7}\n".encode()), "not as a run writes it"),
+    "no epochs": (refilled("curves.csv", HEAD.encode()), "curves.csv: not as a run writes it"),
     "another row": (changed("spec.json", lambda old: old.replace(b'"seed": 0', b'"seed": 1')), "not of this run"),
 }
 
@@ -166,7 +236,7 @@ def test_hostile_results_are_refused_in_a_line(case: str, parcel: Path) -> None:
     with pytest.raises(UserError, match=reason) as refused:
         collect.collect(parcel, {CODE})
     assert "\n" not in str(refused.value) and "nothing collected" in str(refused.value)
-    assert not list(paths.STORE.iterdir())
+    assert [path.name for path in paths.STORE.iterdir()] == ["locks"]
     assert sorted(path.name for path in parcel.parent.iterdir()) == ["results.tar", "store"]
 
 
@@ -189,7 +259,12 @@ def test_a_run_that_is_trained_here_meanwhile_stays(
     assert stored(trained)["spec.json"] == b"ours"
 
 
-@pytest.mark.parametrize("notes", [b"[" * 10**5, b'{"other": 1, "measured": {"seconds": "x"}}', b'{"machine": 3}'])
+ODD_NOTES = (
+    b'{"other": 1, "measured": {"seconds": "x", "test_accuracy": 0.99}, "machine": {"cpu": "x", "row": "other"}}'
+)
+
+
+@pytest.mark.parametrize("notes", [b"[" * 10**5, b'{"machine": 3}', ODD_NOTES])
 def test_odd_notes_cost_no_more_than_themselves(notes: bytes, parcel: Path, trained: Path) -> None:
     """Broken: what somebody wrote into the notes of a run would end every command that reads them in a traceback."""
     content = members(parcel)

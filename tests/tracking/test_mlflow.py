@@ -27,7 +27,7 @@ from mlflow.entities import LoggedModelStatus, Run
 from playwright.sync_api import Error, Page, expect, sync_playwright
 from safetensors.torch import load_file
 
-from pipeline import paths, plan, serve
+from pipeline import paths, plan, serve, ui
 from pipeline.errors import UserError
 from pipeline.findings import measured
 from pipeline.images import prepared
@@ -293,6 +293,30 @@ def test_a_server_that_is_away_is_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UserError, match=r"^http://127.0.0.1:\d+: "):
         serve.check_champion("s")
+
+
+def test_a_store_that_cannot_be_read_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: `make ui` and `serve` would end in a traceback of a hundred lines."""
+    (tmp_path / "mlflow.db").write_bytes(b"no database at all" * 1000)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setattr("sys.argv", ["ui", "--port", str(free_port())])
+    for start in (ui.main, lambda: serve.check_champion("s")):
+        with pytest.raises((UserError, SystemExit), match=r"sqlite:///.*mlflow\.db: ") as refused:
+            start()
+        assert "\n" not in str(refused.value)
+    monkeypatch.undo()
+    mlflow_log.connect()  # MLflow keeps the address
+
+
+def test_a_store_that_is_gone_is_filled_again(study: Study, elsewhere: str) -> None:
+    """Broken: runs that a lost or emptied store held would never be shown again."""
+    logged = study.runs[0]
+    assert logged in logbook.unlogged([])
+    Work().do("it", "end", logged, tracker.now())
+    mlflow_log.connect().delete_experiment("1")
+    assert logged not in logbook.unlogged([])
+    logbook.forget()
+    assert logged in logbook.unlogged([])
 
 
 def test_a_row_that_trains_is_logged_by_its_own_stage(study: Study) -> None:
