@@ -14,7 +14,7 @@ from models import PRESETS, Backbone, Norm, Sentence, SentenceError, build
 from pipeline import paths
 from pipeline.errors import UserError, command, positive
 from pipeline.images import prepared
-from pipeline.params import vocabulary
+from pipeline.params import limits, vocabulary
 from pipeline.params.reading import read_params
 from pipeline.params.rows import PARTS
 from pipeline.text import console, nearest
@@ -56,6 +56,10 @@ def main() -> None:
             backbone, sentence, info = from_row(options.network)
         image = parse_image(options.image) if options.image else info.shape
         classes = options.classes or len(info.classes)
+        last = [*backbone.dense, classes]
+        weights, _ = limits.size(backbone.widths, backbone.convs, last, image)
+        if weights > limits.WEIGHTS:
+            raise UserError(f"--image, --classes: {weights:,} weights; {limits.WEIGHTS:,} at most")
         with vocabulary.of_words():
             vocabulary.try_own(backbone, sentence)
             network = build(backbone, sentence, image, classes)

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def named(wanted: argparse.Namespace, params: Params) -> str:
     name = wanted.name or re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
     if not re.fullmatch(NAME, name):
         found = printable(wanted.name or stem)
-        raise UserError(f"NAME: '{found}' is no name; letters, digits, - and _ make one, such as NAME=mine")
+        raise UserError(f"NAME: '{found}' is no name; a letter or digit, then also - and _ make one, such as NAME=mine")
     if name in params.studies:
         raise UserError(f"studies.{name}: is there already; 'make launch STUDY={name}' trains it, NAME=… is another")
     if name in params.datasets:
@@ -148,14 +148,15 @@ def sized(wanted: argparse.Namespace, name: str) -> Folder:
         )
     size = wanted.size
     if size is None:
-        extents: Counter[tuple[int, int]] = Counter()
+        by_depth: defaultdict[int, Counter[tuple[int, int]]] = defaultdict(Counter)
         for entry in archives.entries(where, path):
-            if entry.data is not None and len(entry.parts) > 1:  # what lies beside the classes does not count
+            if entry.data is not None:
                 try:
                     with Image.open(io.BytesIO(entry.data), formats=pictures.FORMATS) as image:
-                        extents[pictures.upright(image)] += 1
+                        by_depth[len(entry.parts)][pictures.upright(image)] += 1
                 except Exception:  # as in `pictures`; complained of when it is read, if it counts
                     continue
+        extents = by_depth[max(by_depth, default=0)]  # what lies beside the classes does not count
         if len(extents) > 1 or any(max(extent) > LARGE for extent in extents):
             large = sum(count for extent, count in extents.items() if min(extent) >= LARGE)
             size = LARGE if 2 * large >= extents.total() else SMALL

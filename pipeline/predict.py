@@ -9,6 +9,7 @@ Pictures are decoded and brought to size as those of a data set are; their propo
 import argparse
 import glob
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -25,9 +26,11 @@ from torch import Tensor
 
 from pipeline.errors import UserError, command
 from pipeline.findings.ensemble import Ensemble, together
-from pipeline.images.members import content
+from pipeline.images.members import content, hidden
 from pipeline.images.pictures import FORMATS, Picture, Pixels, channels_first, decode, hushed
 from pipeline.measures import inference
+from pipeline.params import planned
+from pipeline.params.datasets import MOST_PIXELS
 from pipeline.progress import bar
 from pipeline.text import console, one_line, printable
 from pipeline.tracking import trained
@@ -67,24 +70,49 @@ def files(name: str) -> list[Path] | str:
     except OSError as error:
         return str(error.strerror)
     if path.is_dir():
-        suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
-        found = [each for each in path.rglob("*") if each.suffix.lower() in suffixes and not each.name.startswith(".")]
-        return sorted(each for each in found if each.is_file()) or "no image in it"
+        return _within(path)
     # Not Path.glob, which raises on some patterns.
     found = [path] if path.exists() else sorted(map(Path, glob.glob(name, recursive=True)))  # noqa: PTH207
     return [each for each in found if each.is_file()] or "no such file"
 
 
-def read(path: Path, shape: tuple[int, int, int]) -> Picture:
-    """The picture in a file, H×W or H×W×3 as a network of these C, H and W wants it, or what is wrong with the file."""
+def _within(path: Path) -> list[Path] | str:
+    """The images in a folder and below, where a data set's would be seen; or why there are none."""
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
+    found: list[Path] = []
+    refused: list[OSError] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(path, followlinks=True, onerror=refused.append):
+        real = os.path.realpath(place)
+        folders[:] = [name for name in folders if not hidden((name,)) and real not in seen]
+        found += [Path(place, name) for name in names if not hidden((name,)) and real not in seen]
+        seen.add(real)  # links may lead in circles
+    if refused:
+        return f"{refused[0].filename}: {refused[0].strerror}"
+    return sorted(each for each in found if each.suffix.lower() in suffixes and each.is_file()) or "no image in it"
+
+
+def most_pixels(dataset: str) -> int:
+    """How many pixels a file of a data set may have, as far as the plan still knows it."""
+    try:
+        return getattr(planned.read_dataset(dataset), "max_pixels", MOST_PIXELS)
+    except UserError:
+        return MOST_PIXELS
+
+
+def read(path: Path, shape: tuple[int, int, int], most: int) -> Picture:
+    """The picture in a file, H×W or H×W×3 as a network of these C, H and W wants it, or what is wrong with the file;
+    `most` pixels are decoded."""
     channels, height, width = shape
     try:
-        return decode(content(path), (width, height), grey=channels == 1)
+        return decode(content(path), (width, height), channels == 1, most)
     except OSError as error:
         return error.strerror or one_line(error)
 
 
-def gather(names: Iterable[str], shape: tuple[int, int, int]) -> tuple[dict[str, Pixels], dict[str, str]]:
+def gather(
+    names: Iterable[str], shape: tuple[int, int, int], most: int = MOST_PIXELS
+) -> tuple[dict[str, Pixels], dict[str, str]]:
     """The pictures that arguments mean, C×H×W, and what is wrong with the others, both by file."""
     pictures: dict[str, Pixels] = {}
     problems: dict[str, str] = {}
@@ -93,7 +121,7 @@ def gather(names: Iterable[str], shape: tuple[int, int, int]) -> tuple[dict[str,
     paths = [path for found in meant.values() if not isinstance(found, str) for path in found]
     with bar("reading", len(paths)) as show, hushed():
         for number, path in enumerate(paths, 1):
-            picture = read(path, shape)
+            picture = read(path, shape, most)
             if isinstance(picture, str):
                 problems[str(path)] = picture
             else:
@@ -157,7 +185,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, with the probabilities of all classes")
     options = parser.parse_args()
     model = trained.find(options.networks)
-    pictures, problems = gather(options.images, model.info.shape)
+    pictures, problems = gather(options.images, model.info.shape, most_pixels(model.row.dataset))
     found: list[Prediction] = []
     if pictures:
         said = classify(model, torch.from_numpy(np.stack(list(pictures.values()))))

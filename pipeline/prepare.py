@@ -6,6 +6,7 @@ images give the same files wherever they come from, and no batch of an evaluatio
 
 import argparse
 import hashlib
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,21 @@ def prepare(name: str, dataset: Digits | Torchvision | Folder, target: Path) -> 
     prepared.write(target, pool, test, found.classes, train, validation)
     extent = "×".join(map(str, found.images.shape[1:]))
     numbers = f"{train:,} train, {validation:,} validation, {len(test[1]):,} test images"
-    return f"{name}: {numbers} of {extent} in {len(found.classes)} classes"
+    told = f"{name}: {numbers} of {extent} in {len(found.classes)} classes"
+    twice = seen_before(found, *parts)
+    return f"{told}; {twice:,} test images are also among the others, pixel by pixel" if twice else told
+
+
+def seen_before(images: Images, pool: Rows, test: Rows) -> int:
+    """How many test images are equal to one of the pool.
+
+    Args:
+        images: in canonical order, in which equal ones are neighbours.
+        pool, test: their rows.
+    """
+    other = [not torch.equal(*pair) for pair in itertools.pairwise(images.images)]
+    kinds = np.cumsum([0, *other])
+    return int(np.isin(kinds[test], kinds[pool]).sum())
 
 
 def canonical(images: Images) -> Images:

@@ -1,5 +1,6 @@
 """A study on somebody's own images: what is refused, and that nothing is written then."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def test_a_study_is_written_that_can_be_trained(tmp_path: Path, command: Callabl
         (lambda root: photos(root / "a"), ["--name", "a/b"], "NAME: 'a/b' is no name"),
         (lambda root: photos(root / "a"), ["--name", "quickstart"], "studies.quickstart: is there already"),
         (lambda root: photos(root / "a"), ["--like", "quickstar"], "LIKE: no study 'quickstar'; did you mean 'quicks"),
-        (lambda root: photos(root / "Фото"), [], "NAME: 'фото' is no name; letters, digits, - and _ make one, such as"),
+        (lambda root: photos(root / "Фото"), [], "NAME: 'фото' is no name; a letter or digit, then also - and _"),
+        (lambda root: photos(root / "a"), ["--name", "README"], "studies.README: "),
         (lambda root: photos(root / "a"), ["--size", "5000"], "datasets.a.size: found 5000"),
         (lambda root: photos(root / "a"), ["--size", "2"], "rows.a-plain.backbone: its blocks need images of 4×4"),
         (
@@ -91,6 +93,18 @@ def test_nonsense_is_refused_before_anything_is_written(
 ) -> None:
     """Broken: params.yaml would hold a study that nobody can train."""
     assert message in command(make(tmp_path), *words)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_lies_beside_the_classes_sets_no_size(packed: bool, tmp_path: Path, command: Callable[..., str]) -> None:
+    """Broken: an archive would bring its images to another size than its folder."""
+    folder = photos(tmp_path / "phot", mixed=False)
+    Image.new("RGB", (800, 600)).save(folder / "cover.png")
+    if packed:
+        shutil.make_archive(str(folder), "zip", tmp_path, "phot")
+        shutil.rmtree(folder)
+    command(tmp_path / ("phot.zip" if packed else "phot"), "--rows", "bn")
+    assert new.read_params(paths.PARAMS).datasets["phot"].size is None
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path: Path, command: Callable[..., str]) -> None:

@@ -179,6 +179,7 @@ def test_pictures_are_resized_as_data_sets_are(mode: str, tmp_path: Path) -> Non
 def test_folders_and_patterns_name_their_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: pictures in folders would be missed, or files beside them be taken for broken ones."""
     names = ("b.png", "a/deep/2.JPG", "a/1.webp", "[1].png", "a/notes.txt", "a/._1.png", "empty/x.txt")
+    names += (".hidden/1.png", "__MACOSX/a/1.png")
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -195,7 +196,19 @@ def test_folders_and_patterns_name_their_images(tmp_path: Path, monkeypatch: pyt
     assert found("a/notes.txt") == ["a/notes.txt"]
     assert found("a" * 300) == "File name too long"
     assert found("empty") == "no image in it"
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "c").symlink_to(tmp_path / "a")
+    (tmp_path / "linked" / "circle").symlink_to(tmp_path / "linked")
+    assert found("linked") == ["linked/c/1.webp", "linked/c/deep/2.JPG"]
     assert found("*.bmp") == found("c.png") == found("***c") == "no such file"
+
+
+def test_a_picture_may_be_as_large_as_those_of_its_data_set(tmp_path: Path) -> None:
+    """Broken: pictures on which a network was trained could not be classified by it."""
+    Image.new("L", (9, 8)).save(tmp_path / "a.png")
+    for most, read in ((71, {}), (72, {str(tmp_path / "a.png"): None})):
+        pictures, _ = predict.gather([str(tmp_path)], (1, 8, 8), most)
+        assert pictures.keys() == read.keys()
 
 
 def test_broken_pictures_cost_a_line_each_and_no_other_picture(

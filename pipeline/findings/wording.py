@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pipeline.findings.measured import Result, standing
 from pipeline.findings.stats import Estimate
 from pipeline.params.rows import Row
+from pipeline.text import printable
 
 NONE = "–"
 """What a table shows where there is no number."""
@@ -97,7 +98,7 @@ def mean(result: Result, column: str, digits: int, scale: float = 1.0) -> str:
 
 def cell(text: str) -> str:
     """Text of any origin as it shall appear in a table of Markdown."""
-    escaped = html.escape(" ".join(text.split()), quote=False)
+    escaped = html.escape(printable(" ".join(text.split())), quote=False)
     return "".join(f"\\{char}" if char in "\\|*`[]" else char for char in escaped)
 
 

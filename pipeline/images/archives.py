@@ -1,10 +1,12 @@
 """The files of a directory or an archive, one after another; nothing is ever unpacked to disk."""
 
+import contextlib
 import lzma
 import os
 import stat
 import struct
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -32,6 +34,9 @@ from pipeline.images.tars import OPENERS, tar
 from pipeline.text import one_line
 
 SUFFIXES = (*OPENERS, ".zip")
+
+UTF8 = 0x800
+"""The flag of a member of a zip archive whose name is said to be UTF-8."""
 
 UNREADABLE = (
     tarfile.TarError,
@@ -67,7 +72,8 @@ def find(where: str, name: str) -> Path | None:
 
 
 def entries(where: str, path: Path) -> Iterator[Entry]:
-    """All folders and files below a directory or in an archive; hidden ones are skipped.
+    """All folders and files below a directory or in an archive; hidden ones are skipped. Names are composed (NFC), as
+    some systems write the letters of one name otherwise.
 
     Args:
         where: how a message names the directory or archive.
@@ -81,7 +87,7 @@ def entries(where: str, path: Path) -> Iterator[Entry]:
         for number, entry in enumerate(found):
             if number == MOST_ENTRIES:
                 raise ValueError(f"more than {MOST_ENTRIES:,} files and folders")
-            yield entry
+            yield entry._replace(parts=tuple(unicodedata.normalize("NFC", part) for part in entry.parts))
     except UNREADABLE as error:
         reason = one_line(error) or type(error).__name__
         raise UserError(f"{where}: truncated, damaged or unreadable ({reason})") from None
@@ -103,7 +109,7 @@ def _zip(where: str, path: Path) -> Iterator[Entry]:
         if sum(member.file_size for member in members) > unpacked(path):
             raise zipfile.BadZipFile(BOMB)
         for number, member in enumerate(members, 1):
-            name = member.filename.replace("\\", "/")  # some Windows tools write these
+            name = _named(member).replace("\\", "/")  # some Windows tools write these
             parts = below(where, name)
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise UserError(f"{inside(where, name)}: a link or device; an archive of plain files is needed")
@@ -119,6 +125,14 @@ def _zip(where: str, path: Path) -> Iterator[Entry]:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without bounds
                 raise UserError(f"{inside(where, name)}: of a kind of compression that is not read; deflate is right")
             yield Entry(parts, archive.read(member), number / len(members))
+
+
+def _named(member: zipfile.ZipInfo) -> str:
+    """The name of a member; many tools write UTF-8 without saying so, which Python takes for the DOS code page."""
+    if not member.flag_bits & UTF8:
+        with contextlib.suppress(UnicodeError):
+            return member.filename.encode("cp437").decode()
+    return member.filename
 
 
 def _check_count(path: Path, archive: zipfile.ZipFile) -> None:

@@ -59,7 +59,7 @@ def decode(data: bytes, size: tuple[int, int] | None, grey: bool = False, most: 
                 )
             image.load()  # complains of broken bytes, which who asks for metadata first would not hear of
             turn = _turn(image)
-            plain = _plain(image if turn is None else image.transpose(turn))
+            plain = _plain(image if turn is None else image.transpose(turn), image.format == "PPM")
             plain = plain.convert("L") if grey else plain
             return np.asarray(plain.resize(size, Image.Resampling.BILINEAR) if size else plain)
     except UnidentifiedImageError:
@@ -71,6 +71,8 @@ def decode(data: bytes, size: tuple[int, int] | None, grey: bool = False, most: 
 def upright(image: Image.Image) -> tuple[int, int]:
     """Width and height of an image once it is upright."""
     width, height = image.size
+    if image.format == "TIFF":  # which Pillow turns itself
+        return width, height
     return (height, width) if _turn(image) in SIDEWAYS else (width, height)
 
 
@@ -82,13 +84,17 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """The image in mode L or RGB."""
+def _plain(image: Image.Image, scaled: bool) -> Image.Image:
+    """The image in mode L or RGB.
+
+    Args:
+        scaled: whether 32-bit pixels are known to be 16-bit ones.
+    """
     if image.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip them
         pixels = np.asarray(image)
         if pixels.min() < 0 or pixels.max() >= 2**16:
             raise ValueError("pixels of more than 16 bits; 8 or 16 are right")
-        wide = image.mode != "I" or pixels.max() >= 2**8  # 8 bits may come in 32
+        wide = scaled or image.mode != "I" or pixels.max() >= 2**8  # 8 bits may come in 32
         return Image.fromarray((pixels >> 8 if wide else pixels).astype(np.uint8))
     if image.mode == "F":
         raise ValueError("floating-point pixels; 8 or 16 bits are right")

@@ -10,7 +10,7 @@ from pipeline.params.rows import Row, TunedRow
 from pipeline.params.studies import Claim, Params
 from pipeline.text import nearest
 
-RESERVED = ("benchmarks", "index", "mlflow", "primer")
+RESERVED = ("benchmarks", "index", "mlflow", "primer", "readme")
 """What reports/ holds beside the reports of studies, which would replace it."""
 
 

@@ -123,6 +123,18 @@ def test_impossible_splits(counts: tuple[int, ...], options: dict[str, Any], mes
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
+def test_test_images_that_also_train_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an accuracy that comes of memorizing passes for one of recognizing."""
+    images = source(20, 20, test=torch.arange(40) % 4 == 1)
+    told: list[str] = []
+    for copies in (0, 3):
+        images.images[[1, 5, 9][:copies]] = images.images[[2, 2, 6][:copies]].clone()
+        monkeypatch.setattr(prepare, "load", lambda name, dataset: images)
+        told.append(prepare.prepare("d", digits(), tmp_path / str(copies)))
+    assert told[0].endswith(" in 2 classes")
+    assert told[1].endswith("; 3 test images are also among the others, pixel by pixel")
+
+
 def test_the_order_of_a_source_does_not_matter() -> None:
     """Else the same images from another place are another data set, to which no result belongs."""
     images = source(40, 30, test=torch.arange(70) % 5 == 0)

@@ -149,6 +149,7 @@ def test_a_word_that_does_not_work_where_it_is_said_is_refused(
     [
         (["both", "--dropout", "0.9"], "--dropout: of a sentence; row 'both' says its own"),
         (["both", "--image", "3x99999x99999"], "--image: found '3x99999x99999'; 4,194,304 values at most"),
+        (["both", "--classes", "1000000000"], r"--image, --classes: [\d,]+ weights; 1,000,000,000 at most"),
     ],
 )
 def test_what_would_not_count_is_refused(words: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
