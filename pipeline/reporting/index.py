@@ -15,7 +15,7 @@ TITLE = "Batch normalization, dropout, or both, and in which order?"
 LEAD = (
     "What the studies of this repository answer, and what they say to claims made elsewhere. A row is one network and"
     " how it is trained, several times. A point is one in a hundred test images; ± is half of a number's own 95 %"
-    " interval; *not sure* marks a number that chance alone can explain, all numbers of its answer taken together."
+    " interval; (not sure) marks a number that chance alone can explain, all numbers of its answer taken together."
 )
 PRIMER = "New to these layers? The [primer](primer.md) shows what they do, on small examples."
 
