@@ -51,5 +51,5 @@ def reading(found: Findings) -> Iterator[Section]:
         seeds, share = ", ".join(map(str, looks)), f"{100 * level(looks):.3g}"
         judged = f"They are judged at {seeds} seeds, each time at {share} % and not {100 * ALPHA:.0f} %"
         yield Section(
-            "Verdicts on claims", [Words(CLAIMS), *([Words(f"{judged}, unless a note says so.")] if looks else [])]
+            "Verdicts on claims", [Words(CLAIMS), *([Words(f"{judged}, unless a note says otherwise.")] if looks else [])]
         )

@@ -276,7 +276,7 @@ def test_the_section_shows_each_claim(measure: Measure) -> None:
     assert "No results of none." in text
     assert "`one`, supported. A\\|B. Tested: T. `accuracy: high > low`." in text
     at = shown(reading_sections.reading, verdicts=verdicts, looks=[5, 10]).splitlines()[-1]
-    assert at == "They are judged at 5, 10 seeds, each time at 2.5 % and not 5 %, unless a note says so."
+    assert at == "They are judged at 5, 10 seeds, each time at 2.5 % and not 5 %, unless a note says otherwise."
     assert re.findall(r"s/(claim-\w+\.svg)", text) == ["claim-one.svg", "claim-two.svg"]
     assert claims_section.draw(verdicts[0]).startswith("<svg")
     assert shown(claims_section.claims) == shown(claims_section.evidence) == ""
