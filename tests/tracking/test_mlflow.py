@@ -295,7 +295,7 @@ def test_a_server_that_is_away_is_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
         serve.check_champion("s")
 
 
-def test_a_store_that_cannot_be_read_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_read_is_a_line(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: `make ui` and `serve` would end in a traceback of a hundred lines."""
     (tmp_path / "mlflow.db").write_bytes(b"no database at all" * 1000)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
