@@ -139,3 +139,8 @@ def test_looks_share_what_may_be_wrong() -> None:
     assert decided > 0.999
     assert seeds < 12
     assert simulation.looking_rate(looks, 2000) > 2 * ALPHA
+
+
+def test_seeds_of_a_tuning_are_not_added() -> None:
+    """Broken: rows would be judged on seeds on which their values were chosen."""
+    assert decide.Look("s", [0, 1, 2], frozenset({3, 4}), 1, ["c"], {}, 5, 4, None).more == [5, 6]

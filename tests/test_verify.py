@@ -1,6 +1,7 @@
 """Verification: a planted change is found, another arithmetic is not taken for one, and the words for it."""
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from models import Normalize
 from models.words.inverted_dropout import InvertedDropout
-from pipeline import verify
+from pipeline import paths, verify
 from pipeline.errors import UserError
 from pipeline.findings import measured, seed_table
 from pipeline.findings.agreement import Agreement, Level, agree
@@ -251,3 +252,34 @@ def test_changed_inputs_are_named() -> None:
     after = {"plan": {"deps": [{"path": "a.py", "md5": "2"}, {"path": "b.py", "md5": "1"}]}, "train@x": {}}
     assert verify.changed_inputs(["plan", "train@x"], before, after) == ["a.py"]
     assert not verify.same_outputs("train@x", before, after)
+
+
+@pytest.mark.parametrize("level", [Level.CONSISTENT, Level.DIFFERENT])
+def test_what_differs_fails_and_is_kept(level: Level, tmp_path: Path, monkeypatch: Patch) -> None:
+    """Broken: a script would take a result that did not come back for one that did."""
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "STORE", tmp_path / "store")
+    monkeypatch.setattr("sys.argv", ["verify", "s"])
+    monkeypatch.setattr(verify, "git", lambda *_, **__: "abc\n")
+    monkeypatch.setattr(verify, "committed", lambda *_: "row,seed,status,reason,y\na,0,finished,,1\n")
+    monkeypatch.setattr(verify, "clone", lambda target: target.mkdir(parents=True))
+    monkeypatch.setattr(verify, "retrain", lambda *_: None)
+    monkeypatch.setattr(verify, "compare", lambda *_: [Agreement("a", level, "x")])
+    with pytest.raises(SystemExit) as ended:
+        verify.main()
+    assert bool(ended.value.code) == (level is Level.DIFFERENT) == bool(list((tmp_path / ".verify").iterdir()))
+
+
+def test_a_verification_uses_nobodys_stores(tmp_path: Path, monkeypatch: Patch) -> None:
+    """Broken: a reviewer's own server would be filled with the clone's runs, or its DVC settings used."""
+    seen: dict[str, str] = {}
+
+    def note(command: list[str], env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[str]:
+        seen.update(env)
+        return subprocess.CompletedProcess(command, 0)
+
+    for name in ("DVC_STAGE", "MLFLOW_TRACKING_URI", "OPTUNA_STORAGE"):
+        monkeypatch.setenv(name, "mine")
+    monkeypatch.setattr(verify.subprocess, "run", note)
+    verify.retrain(tmp_path, ["report@s"])
+    assert seen and not [name for name in seen if name.startswith(("DVC_", "MLFLOW_", "OPTUNA_"))]

@@ -180,6 +180,12 @@ def test_a_verdict_over_guesses_says_so(measure: Measure) -> None:
     assert claims_section.why(found).endswith("; `low` only guesses.")
 
 
+def test_who_only_guesses(measure: Measure) -> None:
+    """Broken: of a row that learns a little, or of one that learns nothing, the opposite would be said."""
+    found = measure({"guesses": (0.32,), "learns": (0.33,)})
+    assert [found[row].idle for row in found] == [True, False]
+
+
 def test_a_margin_is_told(measure: Measure) -> None:
     """Broken: a claim would show another difference than the answer of the same study, with nobody to say why."""
     results = measure({"high": HIGH, "low": LOW})

@@ -11,7 +11,7 @@ from pipeline import paths
 from pipeline.params.rows import Row
 from pipeline.running import adoption, rows, store
 from pipeline.running.logbook import LoggedRun
-from pipeline.storage import write_json
+from pipeline.storage import read_json, write_json
 from pipeline.training import run
 
 
@@ -49,6 +49,9 @@ def test_a_refactoring_is_adopted(wanted: list[LoggedRun], data: Path) -> None:
     adoption.adopt(found)
     assert all(store.result(one.folder)["status"] == "finished" for one in wanted)
     assert adoption.candidates(wanted) == []
+    for one in wanted:
+        spec = read_json(one.folder / store.SPEC)
+        assert spec["code"] == "new" and store.run_key(spec) == one.key  # else nobody could collect it
     for one in found:
         assert all((one.folder / name).read_bytes() == (one.run.folder / name).read_bytes() for name in adoption.FILES)
 

@@ -298,3 +298,26 @@ def test_a_run_that_lacks_a_file_is_refused(parcel: Path, trained: Path, tmp_pat
     shutil.rmtree(copy)
     with pytest.raises(UserError, match=r"logits.safetensors: missing"):
         collect.collect(parcel, {CODE})
+
+
+def test_a_file_that_ends_between_two_members_is_refused(tmp_path: Path) -> None:
+    """Broken: a download that stops there, where tarfile itself sees nothing, would pass for all results."""
+    runs = [tmp_path / ("0" * 31 + last) for last in "ab"]
+    for folder in runs:
+        write_json(folder / "spec.json", {})
+    parcels.write(tmp_path / "results.tar", runs)
+    whole = (tmp_path / "results.tar").read_bytes()
+    (tmp_path / "results.tar").write_bytes(whole[: 2 * tarfile.BLOCKSIZE])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="unexpected end of data"):
+        parcels.unpack(tmp_path / "results.tar", tmp_path / "empty", {CODE})
+
+
+def test_a_parcel_does_not_depend_on_the_order_of_its_runs(tmp_path: Path) -> None:
+    """Broken: the same results would be another file each time."""
+    runs = [tmp_path / ("0" * 31 + last) for last in "ab"]
+    for folder in runs:
+        write_json(folder / "spec.json", {})
+    parcels.write(tmp_path / "one", runs)
+    parcels.write(tmp_path / "other", runs[::-1])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()

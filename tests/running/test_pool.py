@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.images import prepared
 from pipeline.params.planned import PlannedRow
 from pipeline.params.rows import Row
-from pipeline.running import pool, rows, store
+from pipeline.running import cost, pool, rows, store
 from pipeline.running.logbook import LoggedRun
 from pipeline.running.workers import Events, Task
 from pipeline.storage import write_json
@@ -196,3 +196,26 @@ def test_a_damaged_run_is_no_obstacle_to_others(
         assert train({"b": make_row(epochs=2)}, InTurn()) == {}
         named = [line for line in capsys.readouterr().err.splitlines() if f"{folder.name}/{name}: damaged" in line]
         assert len(named) == lines
+
+
+def test_every_row_of_a_shared_run_is_logged_with_its_cost(project: Path, make_row: Callable[..., Row]) -> None:
+    """Broken: of two rows that are the same network MLflow would show one; or costs would be those of a part."""
+
+    class Log(Unlogged):
+        def __init__(self) -> None:
+            self.ended: list[LoggedRun] = []
+
+        def end(self, run: object) -> None:
+            assert isinstance(run, LoggedRun)
+            self.ended.append(run)
+
+    log, row = Log(), make_row(epochs=2)
+    planned = {name: PlannedRow(row=row, code="c") for name in "ab"}
+    assert pool.train_rows(planned, InTurn(), log) == {}
+    assert [run.title for run in log.ended] == ["a seed 0", "b seed 0"]
+    folder = log.ended[0].folder
+    spent = cost.read(folder)
+    assert spent.machine["jobs"] == "1" and spent.measured.keys() == {"seconds", "images_per_second"}
+    report = {"epoch": {"epoch": 2.0}, "images": 96, "seconds": 1.0, "training_seconds": 1.0}
+    cost.write(folder, row, [report], 1)  # of a run that went on after a kill
+    assert "seconds" not in cost.read(folder).measured
