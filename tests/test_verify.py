@@ -91,6 +91,15 @@ def test_a_number_that_was_changed_is_another_result(committed: Table) -> None:
     assert found.reason.startswith("runs begin with the same digits and do not end so: test_accuracy of seed 0: ")
 
 
+def test_what_is_no_rounding_is_not_equal(committed: Table) -> None:
+    """Broken: a loss that is half a thousandth off would pass for the committed one."""
+    other = {
+        seed: replace(found, numbers=found.numbers | {"test_loss": found.numbers["test_loss"] * 1.0005})
+        for seed, found in committed["row"].items()
+    }
+    assert compared(committed, {"row": other}).level is Level.DIFFERENT
+
+
 def other_stream(patch: Patch) -> None:
     derive = streams.derive
     patch.setattr(streams, "derive", lambda seed, purpose, *index: derive(seed + 1000, purpose, *index))

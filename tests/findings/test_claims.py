@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,7 +13,8 @@ from outputs import shown
 from pipeline import claims, paths
 from pipeline.errors import UserError
 from pipeline.findings import comparisons, seed_table
-from pipeline.findings.measured import Result, Run
+from pipeline.findings.diagnosed import Diagnosed
+from pipeline.findings.measured import Result, Run, _with_diagnosis
 from pipeline.findings.stats import mean_interval
 from pipeline.findings.verdicts import Decision, Verdict, judge
 from pipeline.params.planned import PlannedClaim
@@ -204,6 +206,8 @@ def test_the_unpaired_interval_stands_beside(measure: Measure) -> None:
     assert part.unpaired is not None and part.unpaired.half_width is not None and part.estimate.half_width is not None
     assert part.unpaired.mean == pytest.approx(0.1)
     assert part.unpaired.half_width > 5 * part.estimate.half_width
+    (part,) = verdict("accuracy: high > low + 0.02", measure({"high": HIGH, "low": LOW})).case.evidence
+    assert part.unpaired is not None and part.unpaired.mean == pytest.approx(part.estimate.mean)
     assert "Unpaired it would be +10.00 points (" in shown(claims_section.evidence, verdicts=[together])
 
 
@@ -253,6 +257,24 @@ def test_a_run_that_diverged_counts(measure: Measure) -> None:
     assert result.measure(target) == {0: 3.0, 1: 5.0, 2: 5.0}
     assert result.measure(QUANTITIES["unsteadiness"]) == pytest.approx({0: 0.2, 2: 0.2})
     assert result.measure(QUANTITIES["shift"]) == {}
+    assert QUANTITIES["failed"].matters == 0.05
+    known = replace(result, curves=result.curves | {"val_loss": [[2.0, 1.0, 0.7, 0.5]] * 2})
+    assert known.measure(QUANTITIES["unsteadiness"]) == pytest.approx({0: 0.2, 2: 0.2})  # down as much as up
+    for run in result.runs:
+        run.numbers.update({} if run.failure else {"test_auc": 0.9})
+    assert result.measure(QUANTITIES["auc"]) == {0: 0.9, 1: 0.5, 2: 0.9}
+
+
+def test_the_accuracy_of_a_class_comes_in_steps_of_its_images(measure: Measure) -> None:
+    """Broken: differences of an image or two of a small class would be taken for sure."""
+    found = quantity("class_accuracy_a")
+    assert found is not None and found.resolution(measure({"a": [0.9]})["a"]) == pytest.approx(4 / 400)
+
+
+def test_a_diagnosis_of_other_runs_is_refused(measure: Measure) -> None:
+    """Broken: numbers of runs that were trained afresh would stand beside the shift of their predecessors."""
+    with pytest.raises(UserError, match="of other runs"):
+        _with_diagnosis("s", measure({"a": [0.9]})["a"], {"a": Diagnosed({7: {}}, {7: []})})
 
 
 @pytest.mark.parametrize("name", ["epochs_to_1.5", "epochs_to_", "test_accuracy", ""])

@@ -226,3 +226,19 @@ def test_trained_networks_shift_in_the_order_of_theory(
         lines = shift.shifts(network, network, functools.partial(map, normalize, images))
         means[name] = sum(line["shift"] for line in lines) / len(lines)
     assert means["a"] > means["b"] > means["after the last"]
+
+
+def test_what_a_norm_hands_on_is_told_apart() -> None:
+    """Broken: the shift that a norm has of itself would be mixed with what the norms before it hand on."""
+    first, second = nn.BatchNorm1d(8), nn.BatchNorm1d(8)
+    layers = OrderedDict(first=first, drop=drop("drop", 0.5, 8), second=second)
+    network = nn.Sequential(layers).eval()
+    assert first.running_var is not None
+    first.running_var.fill_(4.0)
+    nn.init.ones_(first.bias)
+
+    def inputs() -> Iterator[Tensor]:
+        return batches(40, 1, 500, 8)
+
+    _, line = shift.shifts(network, recalibrate.exact(network, inputs), inputs)
+    assert [line["ratio"], line["ratio_alone"]] == pytest.approx([0.25, 1.0], rel=0.02)

@@ -112,6 +112,29 @@ def test_what_somebody_else_has_changed_stays(project: Path) -> None:
     assert not (project / "dvc.lock").exists()
 
 
+def test_what_is_put_back_is_the_last_and_not_what_was_committed(project: Path) -> None:
+    """Broken: after a kill DVC would run again all that was done since the last commit."""
+    for words in (["init"], ["add", "dvc.lock"], ["commit", "--message", "older"]):
+        command = ["git", "-c", "user.name=n", "-c", "user.email=e", *words, "--quiet"]
+        subprocess.run([word for word in command if word != "--quiet" or words[0] != "add"], cwd=project, check=True)
+    newer = lock_of(**BEFORE | {"train@c": "c" * 32})
+    for text in (newer, newer[:-40]):
+        (project / "dvc.lock").write_text(text)
+        bookkeeping.mend()
+    assert (project / "dvc.lock").read_text() == newer
+
+
+def test_settings_of_ones_own_stay(project: Path) -> None:
+    """Broken: a remote's password in .dvc/config.local would be deleted in every clone."""
+    config = project / ".dvc" / "config.local"
+    config.parent.mkdir(exist_ok=True)
+    (project / ".git").mkdir()
+    for text, stays in (("['remote \"mine\"']\n    user = me\n", True), (bookkeeping.WITHOUT_GIT, False)):
+        config.write_text(text)
+        bookkeeping.mend()
+        assert config.exists() == stays
+
+
 def test_a_first_lock_that_is_cut_is_set_aside(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Broken: a kill in a project's first minute would leave a file that DVC refuses for ever."""
     (project / ".store" / "dvc.lock").unlink()
