@@ -47,9 +47,9 @@ def reading(found: Findings) -> Iterator[Section]:
     yield Section("The answer", [Words(answers.NOTE)])
     yield Section("Numbers and intervals", [Words(NUMBERS.format(coverage=coverage(found.results)))])
     if found.verdicts:
-        looks = found.study.study.looks
-        seeds, share = ", ".join(map(str, looks)), f"{100 * level(looks):.3g}"
-        judged = f"They are judged at {seeds} seeds, each time at {share} % and not {100 * ALPHA:.0f} %"
-        yield Section(
-            "Verdicts on claims", [Words(CLAIMS), *([Words(f"{judged}, unless a note says otherwise.")] if looks else [])]
-        )
+        parts, looks = [CLAIMS], found.study.study.looks
+        if looks:
+            seeds, share = ", ".join(map(str, looks)), f"{100 * level(looks):.3g}"
+            each = f"each time at {share} % and not {100 * ALPHA:.0f} %"
+            parts.append(f"They are judged at {seeds} seeds, {each}, unless a note says otherwise.")
+        yield Section("Verdicts on claims", [Words(part) for part in parts])
