@@ -84,9 +84,12 @@ def _within(path: Path) -> list[Path] | str:
     seen: set[str] = set()
     for place, folders, names in os.walk(path, followlinks=True, onerror=refused.append):
         real = os.path.realpath(place)
-        folders[:] = [name for name in folders if not hidden((name,)) and real not in seen]
-        found += [Path(place, name) for name in names if not hidden((name,)) and real not in seen]
-        seen.add(real)  # links may lead in circles
+        if real in seen:  # links may lead in circles
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not hidden((name,))]
+        found += [Path(place, name) for name in names if not hidden((name,))]
     if refused:
         return f"{refused[0].filename}: {refused[0].strerror}"
     return sorted(each for each in found if each.suffix.lower() in suffixes and each.is_file()) or "no image in it"

@@ -11,7 +11,7 @@ from pipeline.findings.decisions import Comparison, Decision, compare, decide, h
 from pipeline.findings.evidence import Evidence, gather
 from pipeline.findings.measured import Result, load_available
 from pipeline.findings.stats import Estimate, mean_interval
-from pipeline.findings.wording import guessing, listed
+from pipeline.findings.wording import cell, guessing, listed
 from pipeline.params.contrasts import Contrast, Sum, parse
 from pipeline.params.planned import Claims, PlannedClaim, PlannedStudy, claims_of
 from pipeline.params.quantities import Quantity, quantity
@@ -164,7 +164,7 @@ def _missing(case: Case, results: Mapping[str, Result]) -> str:
     if absent := [row for row in case.contrast.rows if row not in results]:
         return f"no results of {listed(absent)}"
     if unmeasured := [row for row in case.contrast.rows if row not in case.values]:
-        return f"{case.contrast.metric} was not measured in {listed(unmeasured)}"
+        return f"{cell(case.contrast.metric)} was not measured in {listed(unmeasured)}"
     if not any(results[row].finished for row in case.contrast.rows):
         return "every run of its rows failed"
     return "its rows have no seed in common"

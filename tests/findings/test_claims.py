@@ -182,6 +182,12 @@ def test_a_verdict_over_guesses_says_so(measure: Measure) -> None:
     assert claims_section.why(found).endswith("; `low` only guesses.")
 
 
+def test_the_name_of_a_class_is_text(measure: Measure) -> None:
+    """Broken: a class of somebody's images could write HTML into a report."""
+    found = verdict("class_accuracy_<b>: high > low", measure({"high": HIGH, "low": LOW}))
+    assert claims_section.why(found) == "class_accuracy_&lt;b&gt; was not measured in high, low."
+
+
 def test_who_only_guesses(measure: Measure) -> None:
     """Broken: of a row that learns a little, or of one that learns nothing, the opposite would be said."""
     found = measure({"guesses": (0.32,), "learns": (0.33,)})
